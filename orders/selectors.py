@@ -1,0 +1,105 @@
+"""Every read of orders, visibility included: who may see what is decided here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from orders.models import Order, StatusChange
+
+
+def orders_visible_to(user: User | AnonymousUser) -> QuerySet[Order]:
+    """All orders for who has `orders.view_order`, else the user's own; none for nobody."""
+    orders = Order.objects.select_related("customer")
+    if user.is_active and user.has_perm("orders.view_order"):
+        return orders
+    if user.is_authenticated and user.is_active:
+        return orders.filter(customer=user.pk)
+    return orders.none()
+
+
+def orders_of(user: User | AnonymousUser) -> QuerySet[Order]:
+    """The user's own orders, newest first, whatever else the user may see."""
+    return Order.objects.select_related("customer").filter(customer=user.pk)
+
+
+def orders_changed_since(moment: datetime) -> QuerySet[Order]:
+    """Everybody's orders that were saved at or after a moment."""
+    return Order.objects.filter(updated_at__gte=moment).order_by()
+
+
+def orders_numbered(numbers: Collection[str]) -> QuerySet[Order]:
+    """Everybody's orders with these numbers."""
+    return Order.objects.select_related("customer").filter(number__in=numbers)
+
+
+def orders_found(orders: QuerySet[Order], text: str) -> QuerySet[Order]:
+    """Those of the orders whose number or customer contains the text, or whose tracking number it is."""
+    return orders.filter(
+        Q(number__icontains=text) | Q(customer__username__icontains=text) | Q(tracking_number__iexact=text)
+    )
+
+
+def history_of(order: Order) -> QuerySet[StatusChange]:
+    """Every status change of the order, applied or not, oldest first."""
+    return order.history.select_related("actor")
+
+
+def timeline_of(order: Order) -> QuerySet[StatusChange]:
+    """What became of the order, oldest first: the changes that were applied, not those that came too late."""
+    return order.history.filter(applied=True)
+
+
+def numbers_of_unrecorded_changes() -> list[str]:
+    """Orders whose status is not the last one that their history says was applied: somebody wrote past `save()`."""
+    return list(
+        Order.objects.annotate(recorded=_last_applied())
+        .exclude(status=F("recorded"))
+        .order_by("pk")
+        .values_list("number", flat=True)
+    )
+
+
+def recorded_status(order: Order) -> str:
+    """The status that the order's history ends with; empty if there is none."""
+    return str(Order.objects.annotate(recorded=_last_applied()).values_list("recorded", flat=True).get(pk=order.pk))
+
+
+def _last_applied() -> Coalesce:
+    applied = StatusChange.objects.filter(order=OuterRef("pk"), applied=True).order_by("-pk")
+    return Coalesce(Subquery(applied.values("to_status")[:1]), Value(""))
+
+
+def snapshot(order: Order) -> dict[str, Any]:
+    """The order as the world sees it, ready for JSON: the API's answer and what every notification carries.
+
+    It is whole on purpose: a snapshot heals whatever was missed before it. Times are RFC 3339 in UTC, the total is a
+    decimal string, `estimated_delivery` is a date.
+    """
+    return {
+        "number": order.number,
+        "customer": order.customer.get_username(),
+        "status": str(order.status),
+        "version": order.version,
+        "status_since": rfc3339(order.status_since),
+        "placed_at": rfc3339(order.placed_at),
+        "carrier": order.carrier,
+        "tracking_number": order.tracking_number,
+        "tracking_url": order.tracking_url,
+        "estimated_delivery": order.estimated_delivery.isoformat() if order.estimated_delivery else None,
+        "currency": order.currency,
+        "total": None if order.total is None else f"{Decimal(order.total):.2f}",
+        "items": order.items,
+        "metadata": order.metadata,
+    }
+
+
+def rfc3339(moment: datetime) -> str:
+    """`2026-03-01T12:00:00.000000Z`: always UTC, always microseconds, so that texts sort as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
