@@ -1,0 +1,172 @@
+"""The wire: every frame and close code of `/ws/notifications`, and nothing else.
+
+Pure functions from values to JSON texts and back. A frame is rendered once and never parsed again on its way out: the
+text that `notification()` returns is stored in the log and is, byte for byte, what every client gets, live or replayed.
+
+To add a kind of notification: add it to `Kind`, and call `stream.append` where it happens. To add a close code: add it
+to `CloseCode`; clients come back after a 40xx and stop after a 45xx.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple
+
+from orders.selectors import rfc3339
+
+#: The version of this protocol, in `welcome` and in the subprotocol's name.
+PROTOCOL = 1
+SUBPROTOCOL = "orderwire.v1"
+#: The largest number that a stream's column holds.
+MAX_SEQ = 2**63 - 1
+#: Ahead of the ticket in the second subprotocol that a browser offers.
+TICKET_PREFIX = "ticket."
+
+
+class Kind(StrEnum):
+    """What a notification tells of."""
+
+    ORDER_CREATED = "order.created"
+    ORDER_STATUS_CHANGED = "order.status_changed"
+    ORDER_UPDATED = "order.updated"
+
+
+class CloseCode(IntEnum):
+    """Why the server closes (RFC 6455, 7.4.2: 4000-4999 are the application's). 40xx: come back. 45xx: stop."""
+
+    DRAIN = 4000
+    TOO_SLOW = 4001
+    POSITION_LOST = 4002
+    NO_PONG = 4003
+    BUSY = 4004
+    EXPIRED = 4005
+    NOT_AUTHENTICATED = 4500
+    BAD_FRAME = 4501
+    REVOKED = 4502
+    TOO_MANY_SOCKETS = 4503
+    FORBIDDEN_ORIGIN = 4504
+    NOT_ALLOWED = 4505
+
+
+class Reset(StrEnum):
+    """Why a position cannot be served."""
+
+    TRIMMED = "trimmed"
+    UNKNOWN_STREAM = "unknown_stream"
+    AHEAD = "ahead"
+    TOO_MANY = "too_many"
+
+
+class Entry(NamedTuple):
+    """A number and the frame that carries it."""
+
+    seq: int
+    frame: str
+
+
+def welcome(*, user: str, stream: str, head: int, after: int, unread: int, ping_seconds: int) -> str:
+    return _frame(
+        "welcome",
+        protocol=PROTOCOL,
+        user=user,
+        stream=stream,
+        head=head,
+        after=after,
+        unread=unread,
+        ping_seconds=ping_seconds,
+    )
+
+
+def notification(*, seq: int, kind: Kind, at: datetime, order: dict[str, Any] | None, note: str) -> str:
+    return _frame("notification", seq=seq, kind=kind, at=rfc3339(at), order=order, note=note)
+
+
+def order(snapshot: dict[str, Any]) -> str:
+    """To boards: the latest state of an order."""
+    return _frame("order", order=snapshot)
+
+
+def reset(*, stream: str, head: int, reason: Reset) -> str:
+    return _frame("reset", stream=stream, head=head, reason=reason)
+
+
+def ping(*, head: int) -> str:
+    return _frame("ping", head=head)
+
+
+def read(*, up_to: int, unread: int) -> str:
+    return _frame("read", up_to=up_to, unread=unread)
+
+
+def error(*, code: str, detail: str) -> str:
+    return _frame("error", code=code, detail=detail)
+
+
+def bye(*, code: CloseCode, retry_ms: tuple[int, int]) -> str:
+    return _frame("bye", code=code, retry_ms=retry_ms)
+
+
+def _frame(type_: str, **fields: Any) -> str:
+    return json.dumps({"type": type_, **fields}, ensure_ascii=False, separators=(",", ":"))
+
+
+class BadFrame(ValueError):
+    """An inbound frame that the protocol does not know; `code` is for machines."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        super().__init__(detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The client answers a `ping`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The user has read everything up to a number."""
+
+    up_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The client proves anew who it is."""
+
+    ticket: str
+
+
+Inbound = Pong | Read | Ticket
+
+
+def parse(text: str | None) -> Inbound:
+    """An inbound frame; `text` is None for a binary one. Raises `BadFrame`."""
+    match _fields(text):
+        case {"type": "pong"}:
+            return Pong()
+        case {"type": "read", "up_to": int(up_to)} if not isinstance(up_to, bool) and 0 <= up_to <= MAX_SEQ:
+            return Read(up_to)
+        case {"type": "ticket", "ticket": str(ticket)}:
+            return Ticket(ticket)
+        case {"type": "read" | "ticket" as known}:
+            raise BadFrame(
+                "invalid_field", f"{known} needs {'up_to, a number' if known == 'read' else 'ticket, a text'}."
+            )
+        case _:
+            raise BadFrame("unknown_type", "Known types are pong, read and ticket.")
+
+
+def _fields(text: str | None) -> dict[str, Any]:
+    if text is None:
+        raise BadFrame("binary", "Frames are JSON texts.")
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadFrame("invalid_json", "The frame is not JSON.") from None
+    if not isinstance(fields, dict):
+        raise BadFrame("not_an_object", "A frame is a JSON object.")
+    return fields
