@@ -1,0 +1,45 @@
+/**
+ * The page's connection: one `Orderwire` feed, and what every page says of it: its state, the bell's count, its end.
+ *
+ * Used by pages.js and board.js, which listen to `feed` for what they show. Which socket it is, whose page this is and
+ * the position it was read at, the server has written into the page.
+ */
+
+import { Orderwire } from "../orderwire/orderwire.js";
+import { say, showState } from "./announce.js";
+
+const { user, stream, head, unread, socket } = document.body.dataset;
+const title = document.title;
+let welcomed = false;
+
+/** Which versions of orders the page shows. */
+export const versions = () =>
+  [...document.querySelectorAll("[data-order]")].map(({ dataset }) => ({ number: dataset.order, version: Number(dataset.version) }));
+
+export const feed = new Orderwire({ url: socket, user, stream, after: Number(head), orders: versions() });
+
+showUnread(Number(unread));
+showState(feed.state);
+
+for (const type of ["welcome", "notification", "read"]) feed.addEventListener(type, () => showUnread(feed.unread));
+feed.addEventListener("welcome", () => (welcomed = true));
+feed.addEventListener("state", ({ detail: { state, code } }) => (state === "stopped" ? stopped(code) : showState(state)));
+
+function showUnread(count) {
+  if (count == null) return;
+  const badge = document.querySelector("[data-unread-count]");
+  const unseen = Object.assign(document.createElement("span"), { className: "unseen", textContent: " unread" });
+  badge.hidden = !count;
+  badge.replaceChildren(count > 99 ? "99+" : `${count}`, unseen);
+  document.title = count ? `(${count}) ${title}` : title;
+}
+
+function stopped(code) {
+  showState("stopped");
+  // Logged out, or somebody else logged in, in another tab: the server decides what this page may show now.
+  if (welcomed && [4500, 4502, "another_user"].includes(code)) return location.reload();
+  const sentence = code === 4503
+    ? "Too many windows are open, so this one does not update by itself."
+    : "This page does not update by itself any more.";
+  say(sentence, "down", { href: location.href, text: "Reload it" });
+}
