@@ -1,0 +1,86 @@
+"""Fields that take one JSON type each; `serializers` are made of them.
+
+REST framework's own read `"yes"` as true, 5 as "5" and a time without a zone as UTC. A system that sends such things
+has a bug, and its maker wants to hear of it now.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.core.validators import URLValidator
+from django.utils import timezone
+from rest_framework import serializers
+
+
+class Text(serializers.CharField):
+    """A string; blanks around it are cut off."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if isinstance(data, dict | list):  # CharField looks at str(data) first, which for a large one is a waste
+            self.fail("invalid")
+        return super().run_validation(data)
+
+
+class WebAddress(Text):
+    """An http or https URL. Pages make links of it, so no other scheme may come in."""
+
+    default_error_messages = {"invalid": "Enter a valid http or https URL."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.validators.append(URLValidator(schemes=["http", "https"], message=self.error_messages["invalid"]))
+
+
+class Whole(serializers.IntegerField):
+    """An integer, and not a string, a truth value or 2.0 that looks like one."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    """true or false."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class Amount(serializers.DecimalField):
+    """Money: a decimal string, or a number for who has nothing better."""
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        amount = super().to_internal_value(data)
+        return amount + 0  # -0 becomes 0, as the database will have it
+
+
+class Moment(serializers.DateTimeField):
+    """An RFC 3339 time, with its zone: without one nobody can say which moment is meant."""
+
+    default_error_messages = {
+        "invalid": "Enter an RFC 3339 time with its zone, such as 2026-03-01T12:00:00Z.",
+        "no_zone": "The time has no zone; end it with Z or an offset such as +01:00.",
+    }
+
+    def to_internal_value(self, value: Any) -> datetime:
+        if not isinstance(value, str):
+            self.fail("invalid")
+        return super().to_internal_value(value)
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        if timezone.is_naive(value):
+            self.fail("no_zone")
+        return super().enforce_timezone(value)

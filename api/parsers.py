@@ -1,0 +1,106 @@
+"""Reading a request's body: JSON that the database, the log and a browser can all hold, or a problem that says where.
+
+REST framework calls `StrictJSONParser` when a view asks for `request.data`. What gets past it is an object of plain
+values; which fields they may be is for `serializers` to say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import IO, Any, NoReturn
+
+from rest_framework.exceptions import APIException
+from rest_framework.parsers import BaseParser
+
+#: Bytes of one body. A batch of 1,000 changes takes some 200 KB; nobody who sends five times that sends one batch.
+MAX_BYTES = 1_000_000
+#: Levels of nesting, the body itself included: far more than an order has, far fewer than a parser's stack.
+MAX_DEPTH = 16
+#: Integers beyond it arrive in a browser as others (I-JSON, RFC 7493, 2.2); an identifier belongs into a string.
+MAX_NUMBER = 2**53 - 1
+
+#: Control characters but for tab and line breaks, and halves of surrogate pairs. PostgreSQL refuses the NUL among
+#: them; the others have no business in a name or a note, and do harm in a terminal that shows a log.
+FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class BadBody(APIException):
+    """The body cannot be read; `pointer` says where in it."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, pointer: str, code: str, detail: str) -> None:
+        self.errors = [{"pointer": pointer, "code": code, "detail": detail}]
+        super().__init__(detail, code)
+
+
+class BodyTooLarge(BadBody):
+    """More bytes than any request of this API needs."""
+
+    status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+    def __init__(self, limit: int) -> None:
+        super().__init__("", "body_too_large", f"The body has more than {limit:,} bytes.")
+
+
+class StrictJSONParser(BaseParser):
+    """`application/json`, in UTF-8 whatever the charset parameter says (RFC 8259, 8.1), whose root is an object."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The body as a dictionary. Raises `BodyTooLarge`, or `BadBody` with a JSON pointer to what is wrong."""
+        raw = stream.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise BodyTooLarge(MAX_BYTES)
+        try:
+            # Some ERP systems put a byte order mark first; RFC 8259 allows to ignore it.
+            body = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        except UnicodeDecodeError:
+            raise BadBody("", "not_utf8", "The body is not UTF-8.") from None
+        except RecursionError:
+            raise BadBody("", "too_deep", f"More than {MAX_DEPTH} levels of nesting.") from None
+        except ValueError as error:  # also what is no number that Python reads: NaN, or digits by the thousand
+            raise BadBody("", "malformed_json", f"The body is not JSON: {error}") from None
+        if not isinstance(body, dict):
+            raise BadBody("", "not_an_object", "The body has to be a JSON object.")
+        _check(body, "", depth=1)
+        return body
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one name one would be lost without a word."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _check(value: Any, pointer: str, *, depth: int) -> None:
+    """Look at every value. Raises `BadBody` for the first that cannot be kept."""
+    if isinstance(value, str):
+        if FORBIDDEN.search(value):
+            raise BadBody(pointer, "control_character", "Control characters are not allowed.")
+    elif isinstance(value, dict | list):
+        if depth > MAX_DEPTH:
+            raise BadBody(pointer, "too_deep", f"More than {MAX_DEPTH} levels of nesting.")
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if FORBIDDEN.search(str(name)):
+                raise BadBody(pointer, "control_character", "Control characters are not allowed in a field's name.")
+            _check(inner, pointer + step(str(name)), depth=depth + 1)
+    elif value is not None and not -MAX_NUMBER <= value <= MAX_NUMBER:
+        raise BadBody(pointer, "number_out_of_range", "The number is too large; send it as a string.")
+
+
+def step(name: str) -> str:
+    """One step of a JSON pointer (RFC 6901, 3)."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,219 @@
+"""Every error of the API as `application/problem+json` (RFC 9457).
+
+Its members: `type, title, status, detail, code, errors[], request_id`.
+
+REST framework calls `handle` for whatever a view raises; `ApiErrors` is the middleware that turns what was refused
+before or beside a view (no such route, a host that is not ours, an error of ours) into a problem too. A rule of the
+business keeps the code that its exception has in `orders.services`.
+
+`errors[]` has `{pointer, code, detail}`: a JSON pointer (RFC 6901) into the body or, where query parameters are wrong,
+into the query as if it were an object.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.views import defaults
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from api import request_id, throttling
+from api.parsers import step
+from orders import batch, services
+from orders.models import Order
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+#: Everything below it answers with problems.
+PREFIX = "/api/"
+
+#: Which answer a broken rule is.
+STATUS_OF_RULE: dict[type[services.OrderError], HTTPStatus] = {
+    services.NumberTaken: HTTPStatus.CONFLICT,
+    services.IllegalTransition: HTTPStatus.CONFLICT,
+    services.NoteRequired: HTTPStatus.BAD_REQUEST,
+    services.OccurredInFuture: HTTPStatus.BAD_REQUEST,
+    services.VersionMismatch: HTTPStatus.PRECONDITION_FAILED,
+    batch.OrderUnknown: HTTPStatus.NOT_FOUND,
+    batch.DetailsDiffer: HTTPStatus.CONFLICT,
+}
+#: The field that a rule is about.
+POINTER_OF_RULE: dict[type[services.OrderError], str] = {
+    services.NumberTaken: "/number",
+    services.IllegalTransition: "/status",
+    services.NoteRequired: "/note",
+    services.OccurredInFuture: "/occurred_at",
+    batch.OrderUnknown: "/number",
+    batch.DetailsDiffer: "/status",
+}
+
+
+def handle(error: Exception, _context: dict[str, Any]) -> Response | None:
+    """The problem that answers an exception; None lets it go on as a server error."""
+    set_rollback()
+    if isinstance(error, Http404 | Order.DoesNotExist):
+        error = exceptions.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    elif isinstance(error, OperationalError | InterfaceError):
+        logger.warning("The database does not answer: %s", error)
+        error = DatabaseUnavailable()
+
+    if isinstance(error, services.OrderError):
+        return problem(**of_rule(error))
+    if isinstance(error, exceptions.ValidationError):
+        return problem(
+            HTTPStatus.BAD_REQUEST,
+            code="invalid",
+            detail="The request has fields that cannot be accepted.",
+            errors=pointers(error.get_full_details()),
+        )
+    if isinstance(error, exceptions.APIException):
+        return problem(
+            HTTPStatus(error.status_code),
+            code=str(getattr(error.detail, "code", error.default_code)),
+            detail=str(error.detail),
+            errors=getattr(error, "errors", []),
+            headers=_headers(error),
+        )
+    return None
+
+
+class DatabaseUnavailable(exceptions.APIException):
+    """The database is away, or gave up on a transaction. Whether a change was committed, nobody can say here."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    default_code = "database_unavailable"
+    default_detail = "The database does not answer. Try again, with the same Idempotency-Key if you sent one."
+    #: Seconds. A restart takes a few, and a client that comes back a little early loses nothing.
+    wait = 1
+
+
+def body(status: HTTPStatus, *, code: str, detail: str, **extra: Any) -> dict[str, Any]:
+    """The members of a problem; `extra` may bring `errors` and members of its own (RFC 9457, 3.2)."""
+    return {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "code": code,
+        "errors": extra.pop("errors", []),
+        **extra,
+    }
+
+
+def of_rule(error: services.OrderError, *, at: str = "") -> dict[str, Any]:
+    """The arguments of `body` and `problem` for a rule of the business that the fields below the pointer `at` break."""
+    pointer = POINTER_OF_RULE.get(type(error))
+    errors = [] if pointer is None else [{"pointer": at + pointer, "code": error.code, "detail": str(error)}]
+    extra = {"allowed": error.allowed} if isinstance(error, services.IllegalTransition) else {}
+    return {
+        "status": STATUS_OF_RULE[type(error)],
+        "code": error.code,
+        "detail": str(error),
+        "errors": errors,
+        **extra,
+    }
+
+
+def problem(
+    status: HTTPStatus, *, code: str, detail: str, headers: dict[str, str] | None = None, **extra: Any
+) -> Response:
+    """A problem as a view's answer."""
+    return Response(
+        {**body(status, code=code, detail=detail, **extra), "request_id": request_id.current()},
+        status=status.value,
+        headers=headers,
+        content_type=CONTENT_TYPE,
+    )
+
+
+def plain(status: HTTPStatus, *, code: str, detail: str, headers: dict[str, str] | None = None) -> JsonResponse:
+    """A problem where no view of REST framework is in charge."""
+    members = {**body(status, code=code, detail=detail), "request_id": request_id.current()}
+    response = JsonResponse(members, status=status.value, headers=headers, content_type=CONTENT_TYPE)
+    # The middleware that would do this is passed by.
+    response.headers["Content-Length"] = str(len(response.content))
+    return response
+
+
+class ApiErrors:
+    """Middleware, outside of all others but `RequestId`: below `PREFIX` every error is a problem, in DEBUG too."""
+
+    #: What such an answer says, where the status alone does not.
+    details = {
+        HTTPStatus.BAD_REQUEST: "The request cannot be understood.",
+        HTTPStatus.NOT_FOUND: "There is nothing at this address.",
+        HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here, and was logged with the request's id.",
+    }
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith(PREFIX):
+            return self.get_response(request)
+        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+            # A WSGI server hands over such a body without its length, and Django would take it for an empty one.
+            return plain(
+                HTTPStatus.LENGTH_REQUIRED, code="length_required", detail="Send the body with a Content-Length."
+            )
+        response = self._problem(self.get_response(request))
+        throttling.add_headers(request, response)
+        # Answers are one caller's own; with an ETag they may be kept, and have to be asked for again.
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        return response
+
+    def _problem(self, response: HttpResponseBase) -> HttpResponseBase:
+        if response.status_code < HTTPStatus.BAD_REQUEST or response.headers.get("Content-Type") == CONTENT_TYPE:
+            return response
+        status = HTTPStatus(response.status_code)
+        kept = {name: value for name, value in response.items() if not name.lower().startswith("content-")}
+        detail = self.details.get(status, status.description or status.phrase)
+        return plain(status, code=status.name.lower(), detail=detail, headers=kept)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's `handler500`: a database that is away, noticed outside of a view, is a 503 and not an error of ours."""
+    error = sys.exc_info()[1]
+    if not isinstance(error, OperationalError | InterfaceError):
+        return defaults.server_error(request)
+    return plain(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        code=DatabaseUnavailable.default_code,
+        detail=DatabaseUnavailable.default_detail,
+        headers={"Retry-After": str(DatabaseUnavailable.wait)},
+    )
+
+
+def _headers(error: exceptions.APIException) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers["Retry-After"] = str(max(1, int(wait)))
+    return headers
+
+
+def pointers(details: Any, pointer: str = "") -> list[dict[str, str]]:
+    """REST framework's nested error details, flattened."""
+    if isinstance(details, dict) and set(details) == {"message", "code"} and isinstance(details["code"], str):
+        return [{"pointer": pointer, "code": str(details["code"]), "detail": str(details["message"])}]
+    found: list[dict[str, str]] = []
+    if isinstance(details, dict):
+        for name, inner in details.items():
+            found += pointers(inner, pointer if name == "non_field_errors" else pointer + step(str(name)))
+    elif isinstance(details, list):
+        for inner in details:  # several complaints about one value: items of lists come as dictionaries by index
+            found += pointers(inner, pointer)
+    return found
