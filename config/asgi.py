@@ -1,0 +1,64 @@
+"""The ASGI application that the servers run: sockets on the event loop, Django's HTTP side on threads beside it.
+
+Django's own ASGI handler would give each request a thread of its own, whose database connection is opened and lost
+with it; on a fixed pool of threads the same views keep their connections.
+"""
+
+import asyncio
+import os
+from typing import Any, cast
+
+from a2wsgi import WSGIMiddleware
+from channels.layers import get_channel_layer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django_application = get_wsgi_application()
+
+from django.conf import settings  # noqa: E402  (after Django is set up)
+
+from config.metrics import count_sockets  # noqa: E402
+from notifications import publish  # noqa: E402
+from notifications.board import Board  # noqa: E402
+from notifications.hub import Hub  # noqa: E402
+from notifications.middleware import Authentication  # noqa: E402
+from notifications.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
+
+
+async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """One hub and one board for each server process, which the consumers find in `scope["state"]` (ASGI lifespan)."""
+    hub: Hub | None = None
+    board: Board | None = None
+    counting: asyncio.Task[None] | None = None
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            hub = Hub(get_channel_layer())
+            await hub.start()
+            publish.use_loop(asyncio.get_running_loop())
+            board = Board(get_channel_layer())
+            scope["state"].update(hub=hub, board=board)
+            counting = asyncio.create_task(count_sockets(hub), name="count-sockets")
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            publish.use_loop(None)
+            if counting is not None:
+                counting.cancel()
+            if hub is not None:
+                await hub.stop()
+            if board is not None:
+                await board.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+http = WSGIMiddleware(cast(Any, django_application), workers=settings.WEB_THREADS)
+
+application = ProtocolTypeRouter(
+    {
+        "lifespan": lifespan,
+        "http": URLRouter(http_urlpatterns(http)),
+        "websocket": Authentication(URLRouter(websocket_urlpatterns)),
+    }
+)

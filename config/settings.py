@@ -1,0 +1,353 @@
+"""Settings, one file, driven by the environment; docs/settings.md lists the variables.
+
+A wrong or missing value stops the start with one clear line. Every variable may also come from a file that NAME_FILE
+names, as container secrets do: `config.environment` reads both.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+
+from config.environment import (
+    broker_url,
+    celery_broker,
+    database_url,
+    faults,
+    flag,
+    origins,
+    positive,
+    rate,
+    read,
+    redis_urls,
+    seconds,
+    stop,
+    text,
+    words,
+)
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# -- What runs, and for whom ---------------------------------------------------------------------------------------
+
+DEBUG: bool = read(flag, "DEBUG", False)
+
+SECRET_KEY: str = read(text, "SECRET_KEY", "only-for-local-use-with-debug" if DEBUG else "")
+if not SECRET_KEY:
+    raise stop("SECRET_KEY is not set; set it to 50 random characters, or DEBUG=1 for local use.")
+
+ALLOWED_HOSTS: list[str] = read(words, "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+if not ALLOWED_HOSTS:
+    raise stop("ALLOWED_HOSTS is not set; set it to the names that this service is reached by, or DEBUG=1.")
+
+#: Who else, beside this site itself, may open a socket or a stream with a user's cookie.
+ALLOWED_ORIGINS: list[str] = read(partial(origins, any_origin=DEBUG), "ALLOWED_ORIGINS", [])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "knox",
+    "orders",
+    "notifications",
+    "api",
+]
+
+MIDDLEWARE = [
+    "config.health.Probes",
+    "api.request_id.RequestId",
+    "config.metrics.Measured",
+    "api.problems.ApiErrors",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# -- Database ------------------------------------------------------------------------------------------------------
+
+DATABASE_URL: str = read(database_url, "DATABASE_URL", f"sqlite:///{BASE_DIR / 'var' / 'orderwire.sqlite3'}")
+database: dict[str, Any] = dict(environ.Env.db_url_config(DATABASE_URL))
+
+if database["ENGINE"] == "django.db.backends.postgresql":
+    # HTTP runs on a fixed number of threads, so each may keep its connection; after a restart of PostgreSQL the health
+    # check opens it anew instead of failing one request a thread.
+    database |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+    database["OPTIONS"] = {"connect_timeout": 5, **database.get("OPTIONS", {})}
+else:
+    if database["NAME"] != ":memory:":
+        Path(database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    database["CONN_MAX_AGE"] = 600
+    database["OPTIONS"] = {
+        # A write transaction takes its lock at the start: one that read first could not wait for it, only fail.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # Readers do not wait for the writer. NORMAL is safe against corruption in WAL mode (sqlite.org/wal.html).
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+
+DATABASES = {"default": database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# -- Redis, the channel layer, Celery ------------------------------------------------------------------------------
+
+REDIS_URLS: list[str] = read(redis_urls, "REDIS_URL", [])
+
+if REDIS_URLS:
+    CHANNEL_LAYERS: dict[str, Any] = {
+        "default": {"BACKEND": "notifications.layers.RedisLayer", "CONFIG": {"urls": REDIS_URLS}}
+    }
+else:
+    # One channel serves the whole process here, so its capacity is that of all users' hints.
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 10_000}}}
+
+#: Hints that go wrong on purpose, to see that nothing is lost by it: docs/faults.md.
+HINT_FAULTS: dict[str, Any] = read(faults, "HINT_FAULTS", {})
+if HINT_FAULTS:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "notifications.testing.FaultyLayer",
+            "CONFIG": {"layer": CHANNEL_LAYERS["default"], **HINT_FAULTS},
+        }
+    }
+
+# The cache counts requests (api/throttling.py) and keeps nothing that cannot be lost. Django's backend knows no
+# Sentinel: there, as without Redis, each process counts for itself.
+if REDIS_URLS and urlsplit(REDIS_URLS[0]).scheme != "sentinel":
+    CACHES: dict[str, Any] = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URLS[0],
+            "KEY_PREFIX": "orderwire",
+            # A counter is worth no more than a fraction of what a request takes.
+            "OPTIONS": {"socket_connect_timeout": 0.2, "socket_timeout": 0.2},
+        }
+    }
+else:
+    CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}
+    }
+
+CELERY_BROKER_URL: str | None = read(broker_url, "CELERY_BROKER_URL", None)
+#: Seconds until Redis gives an unacknowledged task to another worker: above the time limit, or tasks run twice at once.
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+    "visibility_timeout": 360,
+    # Workers look for such tasks every 10 s; kombu's default skips nine of ten looks.
+    "unacked_restore_throttle": 1,
+}
+if CELERY_BROKER_URL is None and REDIS_URLS:
+    CELERY_BROKER_URL, sentinel = celery_broker(REDIS_URLS[0])
+    CELERY_BROKER_TRANSPORT_OPTIONS |= sentinel
+CELERY_TASK_ALWAYS_EAGER = CELERY_BROKER_URL is None
+CELERY_TASK_EAGER_PROPAGATES = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TIMEZONE = "UTC"
+# A task is short and may run twice: it is acknowledged when it is done, and a worker holds no second one back.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_TASK_SOFT_TIME_LIMIT = 270
+# On SIGTERM a running task may end; Celery's default of 0 kills it.
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "trim": {"task": "notifications.trim", "schedule": 3600.0},
+    "clean-up": {"task": "notifications.clean_up", "schedule": 3600.0},
+    "idempotency-keys": {"task": "api.delete_expired_idempotency_keys", "schedule": 3600.0},
+}
+
+# -- The stream and its sockets ------------------------------------------------------------------------------------
+
+#: Days for which notifications are kept; who comes back later is told to fetch a snapshot.
+NOTIFICATION_RETENTION_DAYS: int = read(positive, "NOTIFICATION_RETENTION_DAYS", 30)
+#: Seconds between two looks of a process at what no hint announced.
+NOTIFICATION_TAIL_SECONDS: float = read(seconds, "NOTIFICATION_TAIL_SECONDS", 5.0)
+#: Seconds for which a client may take nothing of what waits for it, before it is closed with 4001.
+STALL_SECONDS: float = read(seconds, "STALL_SECONDS", 30.0)
+#: Seconds over which a process that stops says good-bye to its sockets.
+DRAIN_SECONDS: float = read(seconds, "DRAIN_SECONDS", 10.0)
+#: Sockets of one user, and of all, in one process.
+MAX_SOCKETS_PER_USER: int = read(positive, "MAX_SOCKETS_PER_USER", 10)
+MAX_SOCKETS: int = read(positive, "MAX_SOCKETS", 20_000)
+#: Seconds for which a connection that a ticket opened lasts without another ticket.
+TICKET_CONNECTION_SECONDS: int = read(positive, "TICKET_CONNECTION_SECONDS", 3600)
+
+# -- HTTP ----------------------------------------------------------------------------------------------------------
+
+#: What Prometheus shows to read /metrics. Without it nobody may, but for DEBUG.
+METRICS_TOKEN: str = read(text, "METRICS_TOKEN", "")
+
+#: Requests of one token to the API, and seconds: a bound for a caller that runs wild, and not a quota. Who has more
+#: changes than that sends them in batches.
+API_RATE: tuple[int, int] | None = read(rate, "API_RATE", (6_000, 60))
+
+#: Threads for Django's HTTP side in each process; each keeps one database connection.
+WEB_THREADS: int = read(positive, "WEB_THREADS", 8)
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+
+#: Plain http is refused outside DEBUG; behind a proxy that speaks TLS, uvicorn learns of it by X-Forwarded-Proto.
+HTTPS_ONLY: bool = read(flag, "HTTPS_ONLY", not DEBUG)
+SECURE_SSL_REDIRECT = HTTPS_ONLY
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
+SECURE_HSTS_PRELOAD = HTTPS_ONLY
+SESSION_COOKIE_SECURE = HTTPS_ONLY
+CSRF_COOKIE_SECURE = HTTPS_ONLY
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# Everything comes from here; the socket too ('self' covers ws and wss of the same host in current browsers).
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "manifest-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "var" / "static"
+STATICFILES_DIRS = [("orderwire", BASE_DIR / "notifications" / "client")]
+WHITENOISE_USE_FINDERS = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "config.storage.StaticFilesStorage"
+    },
+}
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "api.authentication.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    # JSON is all there is to ask for; ?format=xml would be a 404.
+    "URL_FORMAT_OVERRIDE": None,
+    # OPTIONS describes nothing: the schema does.
+    "DEFAULT_METADATA_CLASS": None,
+    "LIST_SERIALIZER_ERRORS_AS_DICT": True,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.ApiRate"],
+    "EXCEPTION_HANDLER": "api.problems.handle",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Orderwire",
+    "DESCRIPTION": "Orders in, notifications out. Times are RFC 3339 in UTC, errors are problems (RFC 9457).",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "TAGS": [{"name": "orders"}, {"name": "notifications"}, {"name": "tickets"}, {"name": "tokens"}],
+    # What is sent and what is given are described apart.
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {"Status": "orders.lifecycle.Status"},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "api.schema.describe_stream",
+        "api.schema.describe_problems",
+        "api.schema.describe_strictness",
+    ],
+}
+
+# -- Language, time, logs ------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+LOG_LEVEL: str = read(text, "LOG_LEVEL", "info").upper()
+if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+    raise stop("LOG_LEVEL is not usable: it is one of debug, info, warning, error, critical.")
+LOG_FORMAT: str = read(text, "LOG_FORMAT", "console")
+if LOG_FORMAT not in ("console", "json"):
+    raise stop("LOG_FORMAT is not usable: it is console or json.")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "console": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s",
+            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        },
+    },
+    "filters": {"request_id": {"()": "api.request_id.RequestIdFilter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request_id"]},
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # Django's own handlers would print every line a second time.
+        "django": {"handlers": [], "level": LOG_LEVEL},
+        # Refusals are answers, not incidents.
+        "django.request": {"level": "ERROR"},
+        # DEBUG would log every SQL statement with its values.
+        "django.db.backends": {"level": "INFO"},
+    },
+}

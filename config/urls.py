@@ -1,0 +1,15 @@
+"""Every HTTP route."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from api.documents import asyncapi
+
+handler500 = "api.problems.server_error"
+
+urlpatterns = [
+    path("api/v1/", include("api.urls")),
+    path("asyncapi.yaml", asyncapi, name="asyncapi-root"),
+    path("admin/", admin.site.urls),
+    path("", include("notifications.urls")),
+]

@@ -1,0 +1,93 @@
+"""gunicorn's worker class: uvicorn, with the settings that sockets need and a drain before the end.
+
+`deploy/gunicorn.conf.py` names it. uvicorn closes every socket at once when it is told to stop, and all browsers of a
+shop come back in the same second; here they are told good-bye over `DRAIN_SECONDS` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import socket
+import sys
+from typing import Any, ClassVar
+
+from django.conf import settings
+from gunicorn.arbiter import Arbiter
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import Server
+from uvicorn_worker import UvicornWorker
+
+#: How often gunicorn has reloaded, in memory that its workers share.
+_reloads = mmap.mmap(-1, 1)
+
+
+def reloading() -> None:
+    """gunicorn is about to start new workers in place of those there are (its hook `on_reload`)."""
+    _reloads[0] = (_reloads[0] + 1) % 256
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, whose close frame waits for nobody.
+
+    uvicorn lets every frame wait until the client has taken what was written before it. A client that is closed because
+    it takes nothing would never be told; now the code stands behind what it has not read yet.
+    """
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.close":
+            self.writable.set()
+        await super().send(message)
+
+
+class DrainingServer(Server):
+    """A uvicorn server that says good-bye to its sockets before it shuts down."""
+
+    def __init__(self, *args: Any, reloads: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reloads = reloads
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._reloads != _reloads[0]:
+            # New workers listen on the same port already: leave the newcomers to them. Without new workers, go on
+            # answering, so that a load balancer sees readiness fail before it sees a closed door.
+            for server in self.servers:
+                server.close()
+        drain = asyncio.create_task(self.lifespan.state["hub"].drain(settings.DRAIN_SECONDS))
+        while not drain.done() and not self.force_exit:
+            if self.config.callback_notify is not None:
+                await self.config.callback_notify()  # or gunicorn takes the worker for dead
+            await asyncio.wait({drain}, timeout=1)
+        await super().shutdown(sockets)
+
+
+class Worker(UvicornWorker):
+    """One process: an event loop with its hub, and Django's threads beside it."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": SocketProtocol,
+        "lifespan": "on",
+        # A frame from a client is a few dozen bytes; uvicorn's default would buffer 16 MiB for each connection.
+        "ws_max_size": 4096,
+        # The protocol has pings of its own, which carry the head; a second kind would only cost.
+        "ws_ping_interval": None,
+        # A notification is one small frame: compressing it costs more CPU and memory than the bytes it saves.
+        "ws_per_message_deflate": False,
+        # uvicorn-worker would wait for ever for requests that do not end.
+        "timeout_graceful_shutdown": 10,
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reloads = _reloads[0]  # in gunicorn's own process, before the fork
+
+    async def _serve(self) -> None:
+        """`UvicornWorker`'s, with another server."""
+        self.config.app = self.wsgi
+        server = DrainingServer(self.config, reloads=self._reloads)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
