@@ -1,0 +1,108 @@
+"""The stream over plain HTTP, for networks that block WebSockets: server-sent events and long polling."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from tests.deployment import Deployment, Web
+from tests.polling import PATIENCE
+
+
+def bearer(deployment: Deployment, user: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {deployment.token(user)}"}
+
+
+@asynccontextmanager
+async def events(web: Web, headers: dict[str, str], query: str = "") -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """The events of a stream, each a frame with `id` where the event has one."""
+    async with (
+        httpx.AsyncClient(base_url=web.url, timeout=PATIENCE) as client,
+        client.stream("GET", f"/api/v1/stream{query}", headers=headers) as answer,
+    ):
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield _parsed(answer.aiter_lines())
+
+
+async def _parsed(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
+    event: dict[str, str] = {}
+    async for line in lines:
+        if line:
+            name, _, value = line.partition(": ")
+            event[name] = value
+        else:
+            yield json.loads(event["data"]) | ({"id": event["id"]} if "id" in event else {})
+            event = {}
+
+
+async def change(web: Web, deployment: Deployment, number: str, **fields: Any) -> dict[str, Any]:
+    async with httpx.AsyncClient(base_url=web.url, headers=bearer(deployment, "staff")) as client:
+        answer = await client.patch(f"/api/v1/orders/{number}", json=fields)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+
+async def head(web: Web, deployment: Deployment, user: str) -> tuple[int, str]:
+    async with httpx.AsyncClient(base_url=web.url, headers=bearer(deployment, user)) as client:
+        answer = (await client.get("/api/v1/notifications")).json()
+        return answer["head"], answer["stream"]
+
+
+async def test_events_arrive_live_and_resume_by_last_event_id(deploy: type) -> None:
+    deployment: Deployment = deploy()
+    web = deployment.web()
+    async with events(web, bearer(deployment, "alice")) as live:
+        welcome = await anext(live)
+        assert welcome["type"] == "welcome"
+        await change(web, deployment, "SO-1001", carrier="DHL")
+        first = await anext(live)
+        assert (first["type"], first["id"]) == ("notification", str(welcome["head"] + 1))
+        assert first["order"]["carrier"] == "DHL"
+    await change(web, deployment, "SO-1001", carrier="UPS")
+    headers = bearer(deployment, "alice") | {"Last-Event-ID": first["id"]}
+    async with events(web, headers, "?after=0") as resumed:
+        assert (await anext(resumed))["type"] == "welcome"
+        assert (await anext(resumed))["order"]["carrier"] == "UPS"
+
+
+async def test_the_stream_refuses_who_is_nobody_and_pages_of_other_sites(web: Web) -> None:
+    async with httpx.AsyncClient(base_url=web.url) as client:
+        nobody = await client.get("/api/v1/stream")
+        assert (nobody.status_code, nobody.headers["www-authenticate"]) == (401, "Bearer")
+        assert nobody.headers["content-type"] == "application/problem+json"
+        headers = {"Cookie": "sessionid=whatever", "Origin": "https://evil.example"}
+        stranger = await client.get("/api/v1/stream", headers=headers)
+        assert stranger.status_code == 403
+        assert "access-control-allow-origin" not in stranger.headers
+        assert (await client.post("/api/v1/stream")).status_code == 405
+
+
+async def test_a_poll_waits_until_there_is_something(deploy: type) -> None:
+    deployment: Deployment = deploy()
+    web = deployment.web()
+    now, uid = await head(web, deployment, "alice")
+    async with httpx.AsyncClient(base_url=web.url, headers=bearer(deployment, "alice"), timeout=PATIENCE) as client:
+        poll = asyncio.create_task(client.get(f"/api/v1/notifications?after={now}&stream={uid}&wait=15"))
+        # Whether the poll or the change comes first, the poll answers with it.
+        await change(web, deployment, "SO-1001", carrier="DHL")
+        answer = await poll
+    assert [entry["seq"] for entry in answer.json()["results"]] == [now + 1]
+
+
+async def test_a_poll_ends_empty_when_its_time_is_over(web: Web, deployment: Deployment) -> None:
+    now, _ = await head(web, deployment, "bob")
+    async with httpx.AsyncClient(base_url=web.url, headers=bearer(deployment, "bob")) as client:
+        answer = await client.get(f"/api/v1/notifications?after={now}&wait=0.2")
+    assert (answer.status_code, answer.json()["results"]) == (200, [])
+
+
+async def test_a_poll_without_a_credential_does_not_wait(web: Web) -> None:
+    async with httpx.AsyncClient(base_url=web.url) as client:
+        answer = await client.get("/api/v1/notifications?after=0&wait=25")
+    assert answer.status_code == 401

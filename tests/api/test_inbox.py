@@ -1,0 +1,79 @@
+"""The caller's own stream, what they have read of it, and tickets: theirs, and a customer's for who may."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AbstractUser, Permission
+from django.test import Client
+
+from notifications import stream, tickets
+from orders import services
+from orders.models import Order
+from tests.api.client import Api
+
+
+def test_the_stream_is_read_in_pages_from_where_the_caller_is(as_alice: Api, order: Order):
+    for status in ("processing", "shipped", "delivered"):
+        services.change_status(order=order, to=status)
+    page = as_alice.get("notifications?after=1&limit=2").json
+    assert [frame["seq"] for frame in page["results"]] == [2, 3]
+    assert (page["head"], page["unread"]) == (4, 4)
+
+
+def test_a_stranger_reads_a_stream_of_their_own(as_bob: Api, order: Order):
+    assert as_bob.get("notifications").json["results"] == []
+
+
+def test_what_is_read_is_read_everywhere(as_alice: Api, order: Order):
+    services.change_status(order=order, to="shipped")
+    assert as_alice.get("notifications/unread-count").json == {"unread": 2}
+    assert as_alice.post("notifications/read", {"up_to": 1}).json == {"up_to": 1, "unread": 1}
+    assert as_alice.post("notifications/read", {"up_to": 0}).json == {"up_to": 1, "unread": 1}
+    assert as_alice.post("notifications/read", {"up_to": 999}).json == {"up_to": 2, "unread": 0}
+    assert as_alice.get("notifications/unread-count").json == {"unread": 0}
+
+
+@pytest.mark.parametrize("up_to", [-1, 2**53, "1", 1.5, None, True])
+def test_what_is_no_number_of_a_stream_cannot_be_read(as_alice: Api, up_to: Any):
+    answer = as_alice.post("notifications/read", {"up_to": up_to})
+    assert [pointer for pointer, _ in answer.errors] == ["/up_to"]
+
+
+def test_a_ticket_is_the_callers_and_works_once(as_alice: Api, alice: AbstractUser):
+    answer = as_alice.post("tickets", {})
+    assert (answer.status, answer.headers["Cache-Control"]) == (201, "no-store")
+    credential = tickets.redeem(answer.json["ticket"])
+    assert credential is not None
+    assert credential.user_id == alice.pk
+    assert credential.key.startswith("token:")
+    assert tickets.redeem(answer.json["ticket"]) is None
+
+
+def test_a_ticket_of_a_session_ends_with_the_session(alice: Any):
+    client = Client()
+    client.force_login(alice)
+    ticket = client.post("/api/v1/tickets", {}, content_type="application/json").json()["ticket"]
+    credential = tickets.redeem(ticket)
+    assert credential is not None
+    assert credential.key.startswith("session:")
+
+
+def test_a_ticket_for_a_customer_needs_the_permission(as_alice: Api, as_staff: Api, bob: AbstractUser):
+    credential = tickets.redeem(as_staff.post("tickets", {"customer": "bob"}).json["ticket"])
+    assert credential is not None
+    assert credential.user_id == bob.pk
+    answer = as_alice.post("tickets", {"customer": "bob"})
+    assert (answer.status, answer.code) == (403, "permission_denied")
+
+
+@pytest.mark.parametrize("name", ["nobody", "boss", "gone"])
+def test_a_ticket_is_for_customers_only(as_staff: Api, django_user_model: Any, name: str):
+    django_user_model.objects.create(username="boss", is_superuser=True)
+    django_user_model.objects.create(username="gone", is_active=False)
+    assert as_staff.post("tickets", {"customer": name}).errors == {("/customer", "unknown_customer")}
+
+
+def test_the_permission_is_all_it_takes(as_bob: Api, bob: AbstractUser, alice: AbstractUser):
+    bob.user_permissions.add(Permission.objects.get(codename="issue_ticket"))
+    assert as_bob.post("tickets", {"customer": "alice"}).status == 201
+    assert stream.position(alice.pk).head == 0

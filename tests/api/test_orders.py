@@ -1,0 +1,181 @@
+"""`/orders`: what is given, what is narrowed down, what is not given twice, and what is not overwritten."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import AbstractUser
+from django.utils import timezone
+
+from orders import services
+from orders.models import Order, StatusChange
+from orders.selectors import rfc3339
+from tests.api.client import Api
+
+WHOLE = {
+    "number": "SO-9",
+    "customer": "carol",
+    "status": "processing",
+    "placed_at": "2026-03-01T13:00:00+01:00",
+    "carrier": "DHL",
+    "tracking_number": "0034",
+    "tracking_url": "https://carrier.example/0034",
+    "estimated_delivery": "2026-03-04",
+    "currency": "EUR",
+    "total": "41.80",
+    "items": [{"sku": "TEA-01", "name": "Tea", "quantity": 2}],
+    "metadata": {"till": 4, "gift": True},
+}
+
+
+def test_an_order_is_given_back_as_it_was_sent(as_staff: Api):
+    created = as_staff.post("orders", WHOLE)
+    assert created.status == 201
+    assert created.headers["Location"] == "/api/v1/orders/SO-9"
+    read = as_staff.get("orders/SO-9")
+    moment = "2026-03-01T12:00:00.000000Z"
+    assert read.json == created.json == {**WHOLE, "placed_at": moment, "status_since": moment, "version": 1}
+
+
+def test_a_customer_who_is_not_known_is_created_and_cannot_log_in(as_staff: Api, django_user_model: type[AbstractUser]):
+    as_staff.post("orders", WHOLE)
+    carol = django_user_model.objects.get(username="carol")
+    assert not carol.has_usable_password()
+
+
+def test_an_order_from_the_future_can_be_updated_today(as_staff: Api):
+    as_staff.post("orders", {"number": "SO-9", "customer": "alice", "placed_at": "2999-01-01T00:00:00Z"})
+    update = {"status": "shipped", "occurred_at": rfc3339(timezone.now())}
+    assert as_staff.patch("orders/SO-9", update).json["applied"] is True
+
+
+@pytest.mark.parametrize("year", [1, 999, 9999])
+def test_a_time_has_four_digits_of_year(as_staff: Api, year: int):
+    placed_at = f"{year:04}-06-01T00:00:00.000000Z"
+    answer = as_staff.post("orders", {"number": "SO-9", "customer": "alice", "placed_at": placed_at})
+    assert answer.json["placed_at"] == placed_at
+
+
+def test_nothing_owed_is_no_negative_amount(as_staff: Api):
+    created = as_staff.post("orders", {"number": "SO-9", "customer": "alice", "total": "-0"})
+    assert created.json["total"] == as_staff.get("orders/SO-9").json["total"] == "0.00"
+
+
+def test_an_update_that_is_late_is_kept_and_not_applied(as_staff: Api, order: Order):
+    now = timezone.now()
+    as_staff.patch("orders/SO-1", {"status": "delivered"})
+    late = {"status": "shipped", "occurred_at": rfc3339(now - timedelta(hours=1))}
+    answer = as_staff.patch("orders/SO-1", late)
+    assert (answer.status, answer.json["applied"], answer.json["status"]) == (200, False, "delivered")
+    history = as_staff.get("orders/SO-1/history").json
+    assert [(change["to_status"], change["applied"]) for change in history] == [
+        ("pending", True),
+        ("delivered", True),
+        ("shipped", False),
+    ]
+
+
+def test_a_change_may_be_kept_from_the_customer(as_staff: Api, as_alice: Api, order: Order):
+    before = as_alice.get("notifications").json["head"]
+    as_staff.patch("orders/SO-1", {"status": "shipped", "notify": False})
+    assert as_alice.get("notifications").json["head"] == before
+    as_staff.patch("orders/SO-1", {"status": "delivered", "note": "Ring twice"})
+    [heard] = as_alice.get(f"notifications?after={before}").json["results"]
+    assert (heard["order"]["status"], heard["note"]) == ("delivered", "Ring twice")
+
+
+# Conditional requests.
+
+
+def test_an_order_that_is_known_is_not_sent_again(as_alice: Api, order: Order):
+    tag = as_alice.get("orders/SO-1").headers["ETag"]
+    for known in (tag, f"W/{tag}", f'"0", {tag}', "*"):
+        answer = as_alice.get("orders/SO-1", If_None_Match=known)
+        assert (answer.status, answer.content, answer.headers["ETag"]) == (304, b"", tag)
+    services.change_status(order=order, to="shipped")
+    assert as_alice.get("orders/SO-1", If_None_Match=tag).json["status"] == "shipped"
+
+
+@pytest.mark.parametrize("stale", ['"7"', 'W/"1"', '"abc"', "nonsense", '""'])
+def test_an_update_of_what_is_no_longer_so_is_412(as_staff: Api, order: Order, stale: str):
+    answer = as_staff.patch("orders/SO-1", {"status": "shipped"}, If_Match=stale)
+    assert (answer.status, answer.code) == (412, "version_mismatch")
+    order.refresh_from_db()
+    assert order.version == 1
+
+
+@pytest.mark.parametrize("matching", ['"1"', "*"])
+def test_an_update_of_what_is_so_gives_the_next_tag(as_staff: Api, order: Order, matching: str):
+    answer = as_staff.patch("orders/SO-1", {"status": "shipped"}, If_Match=matching)
+    assert (answer.status, answer.headers["ETag"]) == (200, '"2"')
+
+
+def test_one_version_is_asked_for_at_a_time(as_staff: Api, order: Order):
+    answer = as_staff.patch("orders/SO-1", {"status": "shipped"}, If_Match='"1", "2"')
+    assert answer.errors == {("/If-Match", "invalid")}
+
+
+# Lists.
+
+
+def numbers(api: Api, query: str) -> list[str]:
+    return sorted(order["number"] for order in api.get(f"orders?{query}").json["results"])
+
+
+def test_a_list_is_narrowed_by_status_customer_and_time(
+    as_staff: Api, many_orders: Callable[[int], list[Order]], bob: AbstractUser
+):
+    first, second, _ = many_orders(3)
+    services.create_order(number="SO-B", customer="bob")
+    services.change_status(order=first, to="shipped")
+    moment = rfc3339(timezone.now())
+    services.change_status(order=second, to="cancelled")
+    assert numbers(as_staff, "status=shipped") == ["SO-0"]
+    assert numbers(as_staff, "status=shipped&status=cancelled") == ["SO-0", "SO-1"]
+    assert numbers(as_staff, "customer=bob") == ["SO-B"]
+    assert numbers(as_staff, "customer=nobody") == []
+    assert numbers(as_staff, f"updated_since={moment}") == ["SO-1"]
+
+
+def test_a_customer_cannot_filter_their_way_to_others(as_alice: Api, as_bob: Api, order: Order):
+    assert numbers(as_bob, "customer=alice") == []
+    assert numbers(as_alice, "customer=alice") == ["SO-1"]
+
+
+@pytest.mark.parametrize("same_moment", [False, True])
+def test_pages_hold_each_order_once_there_and_back(as_alice: Api, alice: AbstractUser, same_moment: bool):
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    for n in range(7):
+        placed_at = start if same_moment else start + timedelta(hours=n)
+        services.create_order(number=f"SO-{n}", customer="alice", placed_at=placed_at)
+    pages = [as_alice.get("orders?limit=3").json]
+    assert pages[0]["previous"] is None
+    while following := pages[-1]["next"]:
+        pages.append(as_alice.get(following.removeprefix("http://testserver")).json)
+    forth = [order["number"] for page in pages for order in page["results"]]
+    assert forth == [f"SO-{n}" for n in reversed(range(7))]
+    back: list[str] = []
+    page = pages[-1]
+    while page["previous"]:
+        page = as_alice.get(page["previous"].removeprefix("http://testserver")).json
+        back = [order["number"] for order in page["results"]] + back
+    assert back == forth[: len(back)]
+    assert len(back) >= 4
+
+
+def test_pages_end_although_thousands_were_placed_at_one_moment(as_alice: Api, alice: AbstractUser):
+    placed_at = datetime(2026, 3, 1, tzinfo=UTC)
+    rows = [Order(number=f"SO-{n}", customer_id=alice.pk, placed_at=placed_at) for n in range(1_250)]
+    super(type(Order.objects.all()), Order.objects.all()).bulk_create(rows)
+    seen: list[str] = []
+    following: str | None = "/api/v1/orders?limit=200"
+    while following and len(seen) <= len(rows):
+        page = as_alice.get(following.removeprefix("http://testserver")).json
+        seen += [order["number"] for order in page["results"]]
+        following = page["next"]
+    assert sorted(seen) == sorted(row.number for row in rows)
+
+
+def test_the_history_is_the_orders_own(as_bob: Api, as_alice: Api, order: Order):
+    assert as_bob.get("orders/SO-1/history").code == "not_found"
+    assert len(as_alice.get("orders/SO-1/history").json) == StatusChange.objects.count() == 1

@@ -1,0 +1,283 @@
+"""The services: one locked row, one lifecycle, one transaction for a change and all that it causes."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orders import services
+from orders.lifecycle import Status
+from orders.models import Order, StatusChange
+from orders.signals import statuses_changed
+from tests.database import OpenTransaction, elsewhere, on_postgres, somebody_waits_for_a_lock, together
+from tests.orders.conftest import make_order, newest_change
+from tests.polling import poll
+
+
+def ago(**span: int) -> datetime:
+    return timezone.now() - timedelta(**span)
+
+
+def history(order: Order) -> list[tuple[str, bool]]:
+    return list(order.history.values_list("to_status", "applied"))
+
+
+# Creating.
+
+
+def test_an_unknown_customer_is_created_without_a_password(db: None):
+    order = services.create_order(number="SO-1", customer="carol")
+    assert order.customer.get_username() == "carol"
+    assert not get_user_model().objects.get(username="carol").has_usable_password()
+
+
+def test_a_customer_is_known_by_the_name_that_the_log_in_form_makes_of_it(alice: User):
+    assert services.create_order(number="SO-1", customer="\uff41lice").customer == alice  # a full-width a
+
+
+def test_a_known_customer_keeps_their_password(alice: User):
+    assert services.create_order(number="SO-1", customer="alice").customer == alice
+    alice.refresh_from_db()
+    assert alice.has_usable_password()
+
+
+def test_a_taken_number_leaves_the_transaction_usable_and_nothing_behind(order: Order):
+    with transaction.atomic():
+        with pytest.raises(services.NumberTaken):
+            services.create_order(number=order.number, customer="carol")
+        assert Order.objects.count() == 1
+    assert StatusChange.objects.count() == 1
+    assert not get_user_model().objects.filter(username="carol").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_those_who_create_one_number_at_once_one_succeeds():
+    def create() -> Order:
+        return services.create_order(number="SO-1", customer="alice")
+
+    outcomes = together(*[create] * 4)
+    refusals = [outcome for outcome in outcomes if not isinstance(outcome, Order)]
+    assert [type(refusal) for refusal in refusals] == [services.NumberTaken] * 3, refusals
+    assert StatusChange.objects.count() == 1
+
+
+def test_an_order_has_had_its_status_since_it_was_placed(alice: User):
+    order = make_order(placed_at=ago(days=2))
+    assert order.status_since == order.placed_at
+
+
+def test_a_shop_whose_clock_is_ahead_can_update_what_it_has_just_placed(alice: User):
+    order = make_order(placed_at=timezone.now() + timedelta(minutes=2))
+    outcome = services.change_status(order=order, to="processing", occurred_at=timezone.now())
+    assert outcome.applied
+    assert outcome.order.status_since <= timezone.now()
+
+
+# Changing the status.
+
+
+def test_a_legal_step_is_taken_and_recorded(order: Order, staff: User):
+    outcome = services.change_status(order=order, to="shipped", actor=staff, note="On its way")
+    assert (outcome.applied, outcome.order.status, outcome.order.version) == (True, "shipped", 2)
+    change = newest_change(order)
+    assert (change.from_status, change.to_status, change.applied) == ("pending", "shipped", True)
+    assert (change.actor, change.note, change.notify) == (staff, "On its way", True)
+
+
+def test_an_illegal_step_is_refused_with_what_is_allowed(order: Order, staff: User):
+    staff.user_permissions.clear()
+    with pytest.raises(services.IllegalTransition) as refusal:
+        services.change_status(order=order, to="returned", actor=staff, note="Because")
+    assert refusal.value.allowed == [
+        "processing",
+        "on_hold",
+        "shipped",
+        "out_for_delivery",
+        "delivered",
+        "cancelled",
+    ]
+    assert history(order) == [("pending", True)]
+
+
+def test_nobody_in_particular_overrides_the_lifecycle(order: Order):
+    with pytest.raises(services.IllegalTransition):
+        services.change_status(order=order, to="returned", note="Because")
+
+
+def test_who_may_override_says_why(order: Order, staff: User):
+    with pytest.raises(services.NoteRequired):
+        services.change_status(order=order, to="returned", actor=staff)
+    assert services.change_status(order=order, to="returned", actor=staff, note="Lost by the carrier").applied
+    assert newest_change(order).note == "Lost by the carrier"
+
+
+def test_a_repeated_status_is_kept_and_moves_nothing(order: Order):
+    outcome = services.change_status(order=order, to="pending")
+    assert (outcome.applied, outcome.order.version) == (False, 1)
+    assert history(order) == [("pending", True), ("pending", False)]
+
+
+def test_a_late_update_never_moves_an_order_backwards(order: Order):
+    services.change_status(order=order, to="delivered", occurred_at=ago(minutes=10))
+    outcome = services.change_status(order=order, to="out_for_delivery", occurred_at=ago(minutes=20))
+    assert (outcome.applied, outcome.order.status, outcome.order.version) == (False, "delivered", 2)
+    assert history(order) == [("pending", True), ("delivered", True), ("out_for_delivery", False)]
+
+
+def test_a_late_update_changes_no_other_field_either(order: Order):
+    outcome = services.update_order(
+        order=order, to="shipped", fields={"carrier": "DHL"}, occurred_at=order.placed_at - timedelta(seconds=1)
+    )
+    assert (outcome.applied, outcome.order.carrier, outcome.order.version) == (False, "", 1)
+
+
+def test_updates_of_one_moment_are_taken_in_the_order_they_come(order: Order):
+    moment = ago(minutes=5)
+    assert services.change_status(order=order, to="shipped", occurred_at=moment).applied
+    outcome = services.change_status(order=order, to="delivered", occurred_at=moment)
+    assert outcome.applied
+    assert outcome.order.status_since == moment
+
+
+def test_an_update_from_the_future_is_refused(order: Order):
+    with pytest.raises(services.OccurredInFuture):
+        services.change_status(order=order, to="shipped", occurred_at=timezone.now() + timedelta(minutes=6))
+    assert history(order) == [("pending", True)]
+
+
+def test_a_clock_a_little_ahead_is_taken_for_now(order: Order):
+    outcome = services.change_status(order=order, to="shipped", occurred_at=timezone.now() + timedelta(minutes=4))
+    assert outcome.applied
+    assert outcome.order.status_since <= timezone.now()
+    # ... so that the next true update is not late.
+    assert services.change_status(order=order, to="delivered", occurred_at=timezone.now()).applied
+
+
+def test_an_update_without_a_time_never_turns_the_time_back(order: Order):
+    Order.objects.update(status_since=timezone.now() + timedelta(seconds=30))  # another process's clock
+    outcome = services.change_status(order=order, to="shipped")
+    assert outcome.applied
+    assert outcome.order.status_since > timezone.now()
+
+
+def test_fields_and_status_are_one_new_version(order: Order):
+    outcome = services.update_order(order=order, to="shipped", fields={"carrier": "DHL", "total": "12.50"})
+    fresh = Order.objects.get()
+    assert (fresh.status, fresh.carrier, str(fresh.total), fresh.version) == ("shipped", "DHL", "12.50", 2)
+    assert outcome.order.version == 2
+
+
+def test_a_repeated_status_still_brings_its_fields(order: Order):
+    outcome = services.update_order(order=order, to="pending", fields={"carrier": "DHL"})
+    assert (outcome.applied, outcome.order.carrier, outcome.order.version) == (False, "DHL", 2)
+
+
+def test_a_version_that_is_no_longer_the_orders_is_refused(order: Order):
+    services.update_order(order=order, fields={"carrier": "DHL"}, version=1)
+    with pytest.raises(services.VersionMismatch):
+        services.update_order(order=order, fields={"carrier": "UPS"}, version=1)
+    assert Order.objects.get().carrier == "DHL"
+
+
+def test_a_listener_that_fails_undoes_the_change(order: Order):
+    def fail(**_: Any) -> None:
+        raise RuntimeError("no room")
+
+    statuses_changed.connect(fail)
+    try:
+        with pytest.raises(RuntimeError, match="no room"), transaction.atomic():
+            services.change_status(order=order, to="shipped")
+    finally:
+        statuses_changed.disconnect(fail)
+    assert Order.objects.get().status == "pending"
+    assert history(order) == [("pending", True)]
+
+
+# Any sequence of updates.
+
+_updates = st.lists(
+    st.tuples(st.sampled_from(Status.values), st.none() | st.integers(min_value=-90, max_value=4)), max_size=12
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(updates=_updates)
+def test_any_updates_leave_an_order_that_only_went_forward_and_ends_for_good(
+    alice: User, updates: list[tuple[str, int | None]]
+):
+    with transaction.atomic():
+        order = make_order()
+        began = timezone.now()
+        kept = 1
+        for to, minutes in updates:
+            occurred_at = None if minutes is None else began + timedelta(minutes=minutes)
+            try:
+                services.change_status(order=order, to=to, occurred_at=occurred_at)
+            except services.IllegalTransition:
+                continue
+            kept += 1
+        applied = list(order.history.filter(applied=True))
+        assert order.history.count() == kept
+        assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(applied))
+        assert all(one.to_status == other.from_status for one, other in pairwise(applied))
+        assert not {"cancelled", "returned"} & {change.to_status for change in applied[:-1]}
+        fresh = Order.objects.get(pk=order.pk)
+        assert (fresh.status, fresh.status_since) == (applied[-1].to_status, applied[-1].occurred_at)
+        assert fresh.version == len(applied)
+        transaction.set_rollback(True)
+
+
+# Two systems at once.
+
+
+@on_postgres
+@pytest.mark.django_db(transaction=True)
+def test_two_systems_that_change_one_order_take_turns(order: Order):
+    with elsewhere() as first, elsewhere() as second:
+        shipping = OpenTransaction(first, lambda: services.change_status(order=order, to="shipped"))
+        delivery = second.begin(lambda: services.change_status(order=order, to="delivered"))
+        poll(somebody_waits_for_a_lock, saying="the second system waits for the first")
+        shipping.commit()
+        assert delivery.result().applied
+    assert history(order) == [("pending", True), ("shipped", True), ("delivered", True)]
+    assert Order.objects.get().version == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_update_of_many_at_once_is_lost(order: Order):
+    def add(name: str) -> Any:
+        def change() -> None:
+            for _ in range(5):
+                with transaction.atomic():
+                    metadata = Order.objects.select_for_update().get(pk=order.pk).metadata
+                    metadata[name] = metadata.get(name, 0) + 1
+                    services.update_order(order=order, fields={"metadata": metadata})
+
+        return change
+
+    assert together(*[add(name) for name in ("shop", "carrier", "erp")]) == [None] * 3
+    fresh = Order.objects.get()
+    assert fresh.metadata == {"shop": 5, "carrier": 5, "erp": 5}
+    assert fresh.version == 16
+
+
+def test_a_change_takes_few_statements(order: Order, django_assert_max_num_queries: Any):
+    # Lock and load, save, history, number the stream, the notification; the savepoints around them are the test's own
+    # transaction's.
+    with django_assert_max_num_queries(9) as queries:
+        services.change_status(order=order, to="shipped")
+    work = [query["sql"] for query in queries.captured_queries if "SAVEPOINT" not in query["sql"]]
+    assert len(work) == 5, work
+    assert connection.in_atomic_block
+
+
+def test_times_are_kept_in_utc(alice: User):
+    order = make_order(placed_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    assert Order.objects.get(pk=order.pk).placed_at == datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -1,0 +1,174 @@
+"""The settings as whoever deploys meets them: documented, from the environment or a file, and strict."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployment import machine_environment, procfile
+from tests.polling import PATIENCE
+from tests.process import ROOT, reserve_port
+
+USABLE = {"SECRET_KEY": "hush", "ALLOWED_HOSTS": "shop.example", "DATABASE_URL": "postgres://u@db.example/shop"}
+
+
+def start(command: list[str], **settings: str | None) -> subprocess.CompletedProcess[str]:
+    """Run a command with those settings and nothing else of this session's."""
+    env = {name: value for name, value in (machine_environment() | USABLE | settings).items() if value is not None}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=5 * PATIENCE, check=False)
+
+
+def settings_with(*names: str, **settings: str | None) -> dict[str, Any]:
+    """The values that those settings come to."""
+    program = f"import json; from config import settings; print(json.dumps([getattr(settings, n) for n in {names!r}]))"
+    done = start([sys.executable, "-c", program], **settings)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(names, json.loads(done.stdout), strict=True))
+
+
+REFUSED: list[tuple[str, str | None]] = [
+    ("SECRET_KEY", None),
+    ("SECRET_KEY", ""),
+    ("SECRET_KEY_FILE", "/nowhere/key"),
+    ("ALLOWED_HOSTS", None),
+    ("ALLOWED_ORIGINS", "*"),
+    ("ALLOWED_ORIGINS", "shop.example"),
+    ("ALLOWED_ORIGINS", "https://shop.example/"),
+    ("ALLOWED_ORIGINS", "https://shop.example#top"),
+    ("ALLOWED_ORIGINS", "https://user@shop.example"),
+    ("ALLOWED_ORIGINS", "https://shop.example,ftp://shop.example"),
+    ("DEBUG", "maybe"),
+    ("HTTPS_ONLY", "2"),
+    ("DATABASE_URL", "nonsense"),
+    ("DATABASE_URL", "mysql://db.example/shop"),
+    ("DATABASE_URL", "postgres://db.example:port/shop"),
+    ("REDIS_URL", "http://redis.example"),
+    ("REDIS_URL", "redis.example:6379"),
+    ("REDIS_URL", "redis://redis.example:port/0"),
+    ("REDIS_URL", "redis://one.example/0,http://two.example"),
+    ("CELERY_BROKER_URL", "nonsense"),
+    ("NOTIFICATION_RETENTION_DAYS", "0"),
+    ("NOTIFICATION_TAIL_SECONDS", "often"),
+    ("STALL_SECONDS", "-1"),
+    ("DRAIN_SECONDS", "nan"),
+    ("DRAIN_SECONDS", "86400"),
+    ("MAX_SOCKETS", "1e3"),
+    ("MAX_SOCKETS_PER_USER", "-1"),
+    ("TICKET_CONNECTION_SECONDS", "an hour"),
+    ("WEB_THREADS", "0"),
+    ("API_RATE", "lots"),
+    ("HINT_FAULTS", "drop=2"),
+    ("LOG_LEVEL", "loud"),
+    ("LOG_FORMAT", "xml"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED, ids=[f"{name}={value}" for name, value in REFUSED])
+def test_a_wrong_value_is_one_line_that_names_it(name: str, value: str | None):
+    done = start([sys.executable, "-c", "import config.settings"], **{name: value})
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"orderwire: {name.removesuffix('_FILE')} ")
+
+
+@pytest.mark.parametrize("value", ["redis://u:hunter2@r.example:port/0", "hunter2@r.example", "amqq://u:hunter2@r/"])
+@pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL", "DATABASE_URL"])
+def test_a_password_in_a_wrong_url_is_not_repeated(name: str, value: str):
+    done = start([sys.executable, "-c", "import config.settings"], **{name: value})
+    assert done.returncode == 1
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["web", "worker", "beat", "release"])
+def test_every_process_stops_at_a_wrong_value_and_says_so_once(line: str):
+    holder = reserve_port()
+    bind = {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{holder.getsockname()[1]}"}
+    try:
+        done = start(["sh", "-c", f"exec {procfile()[line]}"], SECRET_KEY=None, **bind)
+    finally:
+        holder.close()
+    assert done.returncode != 0
+    output = done.stdout + done.stderr
+    assert output.count("orderwire: SECRET_KEY is not set") == 1
+    assert "Traceback" not in output
+
+
+def test_every_secret_may_come_from_a_file(tmp_path: Path):
+    values = {
+        "SECRET_KEY": "$ecret with a dollar",
+        "ALLOWED_HOSTS": "one.example, two.example",
+        "REDIS_URL": "redis://:pass@redis.example:6379/1",
+        "DEBUG": "0",
+        "WEB_THREADS": "3",
+    }
+    files: dict[str, str | None] = {}
+    for name, value in values.items():
+        (tmp_path / name).write_text(f"{value}\n")
+        files |= {name: None, f"{name}_FILE": str(tmp_path / name)}
+    assert settings_with("SECRET_KEY", "ALLOWED_HOSTS", "REDIS_URLS", "CELERY_BROKER_URL", "WEB_THREADS", **files) == {
+        "SECRET_KEY": "$ecret with a dollar",
+        "ALLOWED_HOSTS": ["one.example", "two.example"],
+        "REDIS_URLS": ["redis://:pass@redis.example:6379/1"],
+        "CELERY_BROKER_URL": "redis://:pass@redis.example:6379/1",
+        "WEB_THREADS": 3,
+    }
+
+
+def test_several_redis_share_the_hints_and_a_sentinel_has_several_hosts():
+    several = "redis://one.example/0, redis://two.example/0"
+    assert settings_with("REDIS_URLS", REDIS_URL=several)["REDIS_URLS"] == [
+        "redis://one.example/0",
+        "redis://two.example/0",
+    ]
+    sentinel = "sentinel://:pass@one.example:26379,two.example:26379/shop"
+    found = settings_with("REDIS_URLS", REDIS_URL=sentinel, CELERY_BROKER_URL="amqp://mq.example")
+    assert found["REDIS_URLS"] == [sentinel]
+
+
+def test_an_empty_value_counts_as_not_set():
+    assert settings_with(
+        "WEB_THREADS", "REDIS_URLS", "DRAIN_SECONDS", WEB_THREADS="", REDIS_URL="", DRAIN_SECONDS=""
+    ) == {
+        "WEB_THREADS": 8,
+        "REDIS_URLS": [],
+        "DRAIN_SECONDS": 10.0,
+    }
+
+
+def test_nothing_has_to_be_set_for_local_use():
+    found = settings_with("ALLOWED_HOSTS", "HTTPS_ONLY", DEBUG="1", **dict.fromkeys(USABLE))
+    assert found == {"ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]"], "HTTPS_ONLY": False}
+
+
+# The documentation.
+
+
+def read_by_the_code() -> set[str]:
+    """Each variable that the settings and the servers' configuration read."""
+    settings = re.findall(r'\bread\((?:[\w.]+|partial\(.*?\)), "([A-Z_]+)"', (ROOT / "config/settings.py").read_text())
+    gunicorn = re.findall(
+        r'(?:environ\.get|seconds)\(["\']([A-Z_]+)["\']', (ROOT / "deploy/gunicorn.conf.py").read_text()
+    )
+    return {*settings, *gunicorn}
+
+
+def test_every_setting_is_documented_and_nothing_else():
+    text = (ROOT / "docs/settings.md").read_text()
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", text, flags=re.MULTILINE)) == read_by_the_code()
+
+
+def documented_defaults() -> dict[str, str]:
+    text = (ROOT / "docs/settings.md").read_text()
+    return dict(re.findall(r"^\| `([A-Z_]+)` \| `([^`…]+)`", text, flags=re.MULTILINE))
+
+
+def test_the_documented_defaults_are_the_codes():
+    documented = documented_defaults()
+    assert {"WEB_THREADS", "API_RATE", "DRAIN_SECONDS"} <= documented.keys()
+    names = [name for name in documented if name not in ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")]
+    by_default = settings_with(*names)
+    assert settings_with(*names, **{name: documented[name] for name in names}) == by_default
