@@ -52,16 +52,28 @@ class BackOffice:
         await self._http.aclose()
 
 
+# What Chromium itself logs when a page asks for something, while its context is offline or its server is down.
+OFFLINE = "net::ERR_INTERNET_DISCONNECTED"
+SERVER_DOWN = ("net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET", "net::ERR_EMPTY_RESPONSE", "net::ERR_SOCKET")
+
+
+def answered(status: int) -> str:
+    """What Chromium logs of an answer with that status."""
+    return f"the server responded with a status of {status}"
+
+
 class Person:
     """Somebody's browser, logged in: its tabs share cookies and storage, as a person's do.
 
-    `errors` is what scripts threw and what the console showed as an error; a test that breaks the network clears it.
+    `errors` is what scripts threw and what the console showed as an error. `provoked` are parts of those that a test
+    brings about on purpose, whenever they come: a page that is offline may try again at the very end.
     """
 
     def __init__(self, context: BrowserContext, name: str) -> None:
         self.context = context
         self.name = name
         self.errors: list[str] = []
+        self.provoked: tuple[str, ...] = ()
         self.sockets: list[str] = []
         context.on("weberror", lambda error: self.errors.append(str(error.error)))
         context.on("console", self._heard)
@@ -70,6 +82,9 @@ class Person:
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(message.text)
+
+    def unprovoked_errors(self) -> list[str]:
+        return [error for error in self.errors if not any(part in error for part in self.provoked)]
 
     async def log_in(self) -> Page:
         page = await self.context.new_page()
@@ -121,7 +136,7 @@ async def visit_at(browser: Browser) -> AsyncIterator[Callable[[Web], Visit]]:
             return visit
 
         yield at
-    assert [error for person in people for error in person.errors] == []
+    assert [error for person in people for error in person.unprovoked_errors()] == []
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from playwright.async_api import Locator, Page, Route, expect
 
-from tests.browser.conftest import BackOffice, Visit, in_state
+from tests.browser.conftest import OFFLINE, BackOffice, Visit, answered, in_state
 from tests.conftest import Deploy
 from tests.deployment import Web
 
@@ -59,6 +59,7 @@ async def test_a_refusal_is_explained(visit: Visit, office: BackOffice):
     await staff.log_in()
     page = await staff.open("/board")
     order = page.locator(f'[data-order="{number}"]')
+    staff.provoked = (OFFLINE, answered(409))
     await staff.context.set_offline(True)
     await in_state(page, "offline")
     await order.get_by_role("button", name="Processing").click()
@@ -71,7 +72,6 @@ async def test_a_refusal_is_explained(visit: Visit, office: BackOffice):
     await expect(order.get_by_role("alert")).to_contain_text(
         "cannot become returned. It can become: processing, on hold"
     )
-    staff.errors.clear()
 
 
 async def test_a_click_on_what_has_changed_meanwhile_does_nothing_and_says_so(visit: Visit, office: BackOffice):
@@ -85,11 +85,11 @@ async def test_a_click_on_what_has_changed_meanwhile_does_nothing_and_says_so(vi
             await office.change(number, status="cancelled")
         await route.continue_()
 
+    staff.provoked = (answered(412),)
     # The click overtakes the news: the order is cancelled while the request is on its way.
     await page.route(f"**/api/v1/orders/{number}", cancel_first)
     await card(page, number, "pending").get_by_role("button", name="Processing").click()
     await expect(card(page, number, "cancelled").get_by_role("alert")).to_contain_text("is cancelled now")
-    staff.errors.clear()  # Chromium logs the 412.
 
 
 async def test_typing_filters_and_enter_searches_all_orders(visit: Visit, office: BackOffice):
@@ -118,13 +118,13 @@ async def test_a_board_that_was_offline_is_right_after_it(deploy: Deploy, visit_
     staff = await visit_at(web)("staff")
     await staff.log_in()
     page = await staff.open("/board")
+    staff.provoked = (OFFLINE,)
     await staff.context.set_offline(True)
     await in_state(page, "offline")
     await office.change(number, status="shipped")
     await staff.context.set_offline(False)
     await expect(card(page, number, "shipped")).to_be_visible()
     await office.close()
-    staff.errors.clear()
 
 
 async def test_staff_watch_a_customers_order_page_move(visit: Visit, office: BackOffice):

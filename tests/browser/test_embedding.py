@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.conftest import BackOffice, Visit
+from tests.browser.conftest import OFFLINE, BackOffice, Visit
 from tests.deployment import Deployment, Web
 from tests.polling import PATIENCE
 from tests.process import ROOT
@@ -92,10 +92,11 @@ async def test_the_example_page_comes_back_with_a_fresh_ticket(shop: str, visit:
     page = await alice.context.new_page()
     await page.goto(shop)
     await expect(page.get_by_role("status")).to_have_text("Live")
+    alice.provoked = (OFFLINE,)
     await alice.context.set_offline(True)
     await expect(page.get_by_role("status")).to_contain_text("Not live")
     await office.change(number, status="shipped")
     await alice.context.set_offline(False)
     await expect(page.get_by_text(f"{number}:")).to_have_text(f"{number}: shipped")
+    await expect(page.get_by_role("status")).to_have_text("Live")
     assert len(alice.sockets) == 2
-    alice.errors.clear()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.conftest import BackOffice, Person, Visit, in_state
+from tests.browser.conftest import OFFLINE, SERVER_DOWN, BackOffice, Person, Visit, in_state
 from tests.deployment import Deployment, Web
 from tests.polling import apoll
 
@@ -100,6 +100,7 @@ async def test_a_change_while_offline_shows_after_it_and_the_break_is_told_in_wo
     page = await alice.log_in()
     await in_state(page, "live")
     await mark(page)
+    alice.provoked = (OFFLINE,)
     await alice.context.set_offline(True)
     await expect(page.locator("[data-notice]")).to_contain_text("The connection is down")
     await office.change(number, status="shipped")
@@ -107,7 +108,6 @@ async def test_a_change_while_offline_shows_after_it_and_the_break_is_told_in_wo
     await expect(card(page, number)).to_contain_text("On its way")
     await expect(page.locator("[data-notice]")).to_contain_text("The connection is back")
     assert await is_the_same_page(page)
-    alice.errors.clear()  # The browser itself logs what it could not fetch.
 
 
 async def test_a_page_is_right_after_the_server_was_stopped_while_changes_went_on(
@@ -120,6 +120,7 @@ async def test_a_page_is_right_after_the_server_was_stopped_while_changes_went_o
     page = await alice.log_in()
     await in_state(page, "live")
     await mark(page)
+    alice.provoked = SERVER_DOWN
     for status in ("processing", "shipped"):
         web.stop()
         await in_state(page, "offline")
@@ -129,7 +130,6 @@ async def test_a_page_is_right_after_the_server_was_stopped_while_changes_went_o
     await in_state(page, "live")
     assert await is_the_same_page(page)
     await office.close()
-    alice.errors.clear()
 
 
 async def test_a_reload_resumes_and_shows_what_happened_in_between(visit: Visit, office: BackOffice):
