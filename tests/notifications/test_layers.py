@@ -1,15 +1,45 @@
 """The channel layer's URLs, and its limits: nothing that Redis does, or does not do, is waited for without an end."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis as Client
 
 from notifications import layers
 from notifications.layers import RedisLayer, _host
 from tests.database import EMBEDDED
-from tests.polling import PATIENCE
+from tests.polling import PATIENCE, apoll
 from tests.servers import Redis
+
+needs_redis = pytest.mark.skipif(EMBEDDED, reason="the embedded default has no Redis")
+
+
+@asynccontextmanager
+async def listening(layer: RedisLayer, *groups: str) -> AsyncIterator[list[Any]]:
+    """The texts that a channel in these groups hears while the context lasts."""
+    channel = await layer.new_channel()
+    for group in groups:
+        await layer.group_add(group, channel)
+    heard: list[Any] = []
+
+    async def listen() -> None:
+        while True:
+            heard.append((await layer.receive(channel))["text"])
+
+    task = asyncio.create_task(listen())
+    try:
+        yield heard
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await layer.flush()
+
+
+async def say(layer: RedisLayer, group: str, text: str) -> None:
+    await layer.group_send(group, {"type": "test", "text": text})
 
 
 @pytest.mark.parametrize("url", ["redis://r.example:6379/0", "rediss://u:p@r.example/1", "unix:///run/redis.sock?db=2"])
@@ -19,6 +49,7 @@ def test_a_url_is_redis_pys_to_read_and_the_limits_are_ours(url: str):
         "max_connections": layers.MAX_CONNECTIONS,
         "socket_timeout": layers.SOCKET_TIMEOUT,
         "socket_connect_timeout": layers.CONNECT_TIMEOUT,
+        "protocol": layers.PROTOCOL,
     }
 
 
@@ -37,11 +68,15 @@ def test_a_url_is_redis_pys_to_read_and_the_limits_are_ours(url: str):
     ],
 )
 def test_a_sentinel_url_names_hosts_service_password_and_database(url: str, host: dict[str, Any]):
-    limits = {"socket_timeout": layers.SOCKET_TIMEOUT, "socket_connect_timeout": layers.CONNECT_TIMEOUT}
+    limits = {
+        "socket_timeout": layers.SOCKET_TIMEOUT,
+        "socket_connect_timeout": layers.CONNECT_TIMEOUT,
+        "protocol": layers.PROTOCOL,
+    }
     assert _host(url) == {"password": None, **host, **limits}
 
 
-@pytest.mark.skipif(EMBEDDED, reason="the embedded default has no Redis")
+@needs_redis
 async def test_a_redis_that_never_answers_is_given_up():
     with Redis() as server:
         layer = RedisLayer(urls=[server.url])
@@ -52,7 +87,7 @@ async def test_a_redis_that_never_answers_is_given_up():
         await layer.flush()
 
 
-@pytest.mark.skipif(EMBEDDED, reason="the embedded default has no Redis")
+@needs_redis
 async def test_groups_are_shared_out_among_several_redis_and_arrive_from_each():
     with Redis() as one, Redis() as other:
         layer = RedisLayer(urls=[one.url, other.url])
@@ -64,4 +99,101 @@ async def test_groups_are_shared_out_among_several_redis_and_arrive_from_each():
         async with asyncio.timeout(PATIENCE):
             heard = {(await layer.receive(channel))["number"] for _ in range(20)}
         assert heard == set(range(20))
+        await layer.flush()
+
+
+@needs_redis
+async def test_messages_of_any_size_arrive_in_their_order():
+    with Redis() as server:
+        layer = RedisLayer(urls=[server.url])
+        texts = [f"{number}{'x' * size}" for number in range(20) for size in (0, 10, layers.READ_BYTES * 4)]
+        async with listening(layer, "user.1") as heard:
+            for text in texts:
+                await say(layer, "user.1", text)
+            await apoll(lambda: len(heard) == len(texts), saying="messages are lost")
+            assert heard == texts
+
+
+@needs_redis
+async def test_what_a_process_has_left_it_hears_no_more():
+    with Redis() as server:
+        layer = RedisLayer(urls=[server.url])
+        async with listening(layer, "user.1", "user.2") as heard:
+            (channel,) = layer.channels
+            await layer.group_discard("user.1", channel)
+            async with Client.from_url(server.url) as client:
+                names = [str(name) for name in await client.pubsub_channels()]
+            assert not [name for name in names if "user.1" in name]
+            await say(layer, "user.1", "not this")
+            await say(layer, "user.2", "this")
+            await apoll(lambda: heard)
+            assert heard == ["this"]
+
+
+@needs_redis
+async def test_a_redis_that_was_restarted_is_listened_to_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 0.01)
+    with Redis() as server:
+        layer = RedisLayer(urls=[server.url])
+        async with listening(layer, "user.1", "user.2") as heard:
+            server.restart()
+
+            async def both_are_heard() -> bool:
+                for group in ("user.1", "user.2"):
+                    await say(layer, group, group)  # what is said before it listens again is lost
+                return {"user.1", "user.2"} <= set(heard)
+
+            await apoll(both_are_heard)
+
+
+@needs_redis
+async def test_a_group_that_is_joined_while_redis_is_away_is_heard_when_it_is_back(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 0.01)
+    with Redis() as server:
+        layer = RedisLayer(urls=[server.url])
+        async with listening(layer) as heard:
+            (channel,) = layer.channels
+            server.stop()
+            await apoll(lambda: not layer._shards[0]._confirmed, saying="the end of the connection is not seen")
+            joining = asyncio.create_task(layer.group_add("user.1", channel))
+            server.start()
+            async with asyncio.timeout(PATIENCE):
+                await joining
+            await say(layer, "user.1", "hello")
+            await apoll(lambda: heard == ["hello"])
+
+
+@needs_redis
+async def test_a_redis_that_falls_silent_is_given_up_and_found_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(layers, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 0.01)
+    with Redis() as server:
+        layer = RedisLayer(urls=[server.url])
+        async with listening(layer, "user.1") as heard:
+            server.suspend()
+            await apoll(lambda: "Redis has not answered" in caplog.text)
+            server.resume()
+
+            async def is_heard() -> bool:
+                await say(layer, "user.1", "hello")
+                return bool(heard)
+
+            await apoll(is_heard)
+
+
+@needs_redis
+async def test_a_redis_that_refuses_says_so_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 0.01)
+    with Redis() as server:
+        async with Client.from_url(server.url) as client:
+            await client.acl_setuser("default", reset_channels=True, enabled=True)
+        layer = RedisLayer(urls=[server.url])
+        joining = asyncio.create_task(layer.new_channel())
+        await apoll(lambda: "NOPERM" in caplog.text)
+        joining.cancel()
+        await asyncio.gather(joining, return_exceptions=True)
         await layer.flush()
