@@ -1,122 +1,187 @@
-"""What one delivery costs the server: CPU of one web process for each notification that reaches a socket.
+"""What Orderwire costs its server, and what the tutorial version costs beside it, in one run.
 
-`python -m benchmarks.delivery` serves Orderwire over a PostgreSQL and a Redis of its own, connects clients (one for
-each of so many users), and lets another process change their orders as fast as it can. It prints CPU, memory and loss;
-wall times are printed too, but machines differ and are shared: compare figures of one run.
+`python -m benchmarks.delivery` serves each of them with one process over a PostgreSQL and a Redis of its own, connects
+one client for each of so many users, and lets another process change their orders: one by one, then all at once, once a
+second. It prints the server process's CPU, its memory and what was lost. Machines differ and are shared: compare
+figures of one run.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import http.client
 import json
 import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.deployment import Deployment, Web, make_template
+from tests.deployment import Deployment, make_template
+from tests.process import Process
 from tests.servers import Postgres, create_database
 
-PEOPLE = """
-from datetime import timedelta
-from django.contrib.auth import get_user_model
-from knox.models import AuthToken
-from orders import services
-for n in range({users}):
-    order = services.create_order(number=f"B-{{n}}", customer=f"buyer{{n}}", notify=False)
-    print(AuthToken.objects.create(order.customer, expiry=timedelta(days=1))[1])
-"""
+#: Seconds without any frame after which what has not come is lost. The tail check brings ours within 5.
+PATIENCE = 10.0
 
-CHANGES = """
-import time
-from orders import services
-from orders.models import Order
-orders = list(Order.objects.filter(number__startswith="B-"))
-for round in range({rounds}):
-    for order in orders:
-        services.update_order(order=order, fields={{"carrier": f"{{time.time():.6f}}"}})
-"""
+
+class Tutorial(Process):
+    """The tutorial version, on uvicorn with the same parts as ours."""
+
+    name = "tutorial"
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        super().__init__()
+        self.env = dict(env)
+
+    def command(self) -> list[str]:
+        options = "--loop uvloop --http httptools --ws websockets-sansio --lifespan off --log-level warning"
+        return [sys.executable, "-m", "uvicorn", "benchmarks.tutorial.asgi:application", "--host", "127.0.0.1",
+                "--port", str(self.port), *options.split()]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        return self.env
+
+    def ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        try:
+            connection.connect()
+        except OSError:
+            return False
+        connection.close()
+        return True
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run it and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10, help="changes for each user, one by one and in batches")
+    parser.add_argument("--requests", type=int, default=1000, help="API requests of each kind")
     options = parser.parse_args(arguments)
     with Postgres() as postgres:
         template = create_database(postgres.url)
         make_template(template)
-        with Deployment(template=template, server=postgres.url, LOG_LEVEL="warning") as deployment:
-            asyncio.run(measure(deployment, options.users, options.rounds))
+        for layer in ("core", "pubsub"):
+            with Deployment(template=template, server=postgres.url, LOG_LEVEL="error") as deployment:
+                env = {**deployment.env, "DJANGO_SETTINGS_MODULE": "benchmarks.tutorial.settings"}
+                deployment.env = env | {"TUTORIAL_LAYER": layer}
+                sessions = write(deployment, f"people({options.users})").split()
+                say(f"The tutorial version, {layer} layer")
+                with Tutorial(deployment.env) as server:
+                    asyncio.run(deliveries(deployment, server, server.pid, sessions, options.rounds, "tutorial_"))
+        with Deployment(
+            template=template, server=postgres.url, LOG_LEVEL="error", API_RATE="1000000/min"
+        ) as deployment:
+            sessions = write(deployment, f"people({options.users})").split()
+            say("Orderwire")
+            web = deployment.web()
+            pid = web.worker_pids()[0]
+            asyncio.run(deliveries(deployment, web, pid, sessions, options.rounds, ""))
+            requests(deployment, web.port, pid, options.requests)
 
 
-async def measure(deployment: Deployment, users: int, rounds: int) -> None:
-    """Connect, change, count."""
-    tokens = deployment.manage("shell", "--no-imports", "-c", PEOPLE.format(users=users)).split()
-    web = deployment.web()
-    server = psutil.Process(web.worker_pids()[0])
-    memory, cpu = server.memory_info().rss, _cpu(server)
-    clients = [await _client(web, token) for token in tokens]
-    say("connection", cpu=(_cpu(server) - cpu) / users, memory_kib=(server.memory_info().rss - memory) / users / 1024)
-
-    delays: list[float] = []
-    counting = [asyncio.create_task(_count(client, rounds, delays)) for client in clients]
-    cpu, began = _cpu(server), time.perf_counter()
-    writer = await asyncio.create_subprocess_exec(
-        sys.executable, "manage.py", "shell", "--no-imports", "-c", CHANGES.format(rounds=rounds), env=deployment.env
-    )
-    await writer.wait()
-    _, lost = await asyncio.wait(counting, timeout=30)
-    took, spent = time.perf_counter() - began, _cpu(server) - cpu
-    delivered = len(delays)
-    say(
-        "delivery",
-        cpu=spent / max(1, delivered),
-        delivered=delivered,
-        expected=users * rounds,
-        a_second=delivered / took,
-        median_ms=statistics.median(delays) * 1000,
-        p99_ms=statistics.quantiles(delays, n=100)[98] * 1000,
-    )
-    for task in lost:
-        task.cancel()
-    await asyncio.gather(*(client.close() for client in clients))
+def write(deployment: Deployment, call: str) -> str:
+    """What a function of `writers` printed."""
+    return deployment.manage("shell", "--no-imports", "-c", f"from benchmarks import writers; writers.{call}")
 
 
-async def _client(web: Web, token: str) -> ClientConnection:
-    url = f"{web.ws_url}/ws/notifications"
-    client = await connect(url, additional_headers={"Authorization": f"Bearer {token}"}, compression=None, proxy=None)
-    await client.recv()
-    return client
+async def deliveries(
+    deployment: Deployment, server: Process, pid: int, sessions: Sequence[str], rounds: int, kind: str
+) -> None:
+    """Connect everybody, let the orders be changed, count what arrives."""
+    process = psutil.Process(pid)
+    warm = await client(server.port, sessions[0])  # whatever the first connection of a process imports
+    await warm.close()
+    memory, cpu = process.memory_info().rss, cpu_of(process)
+    clients = [await client(server.port, session) for session in sessions]
+    memory = (process.memory_info().rss - memory) // len(sessions) // 1024
+    tell("connection", (cpu_of(process) - cpu) / len(sessions), f"{memory} KiB")
+    for how in ("one_by_one", "in_batches"):
+        expected = len(sessions) * rounds
+        delays: list[float] = []
+        counting = [asyncio.create_task(count(each, delays)) for each in clients]
+        cpu, began = cpu_of(process), time.perf_counter()
+        await asyncio.to_thread(write, deployment, f"{kind}{how}({rounds})")
+        took = time.perf_counter() - began
+        seen, quiet_since = -1, time.monotonic()
+        while len(delays) < expected and time.monotonic() < quiet_since + PATIENCE:
+            if seen != len(delays):
+                seen, quiet_since = len(delays), time.monotonic()
+            await asyncio.sleep(0.05)
+        spent = cpu_of(process) - cpu
+        for task in counting:
+            task.cancel()
+        await asyncio.gather(*counting, return_exceptions=True)
+        p50, p99 = statistics.median(delays) * 1000, statistics.quantiles(delays, n=100)[98] * 1000
+        tell(
+            f"delivery, {how.replace('_', ' ')}",
+            spent / len(delays),
+            f"{len(delays):,} of {expected:,} delivered, some {expected / took:,.0f} a second, "
+            f"change to client {p50:,.1f} ms median, {p99:,.1f} ms p99",
+        )
+    await asyncio.gather(*(each.close() for each in clients))
 
 
-async def _count(client: ClientConnection, expected: int, delays: list[float]) -> None:
-    """Each frame carries, as its carrier, when its order was changed."""
-    received = 0
-    while received < expected:
-        frame = json.loads(await client.recv())
+async def client(port: int, session: str) -> ClientConnection:
+    """A socket that has been welcomed."""
+    headers = {"Cookie": f"sessionid={session}", "Origin": f"http://127.0.0.1:{port}"}
+    url = f"ws://127.0.0.1:{port}/ws/notifications"
+    connection = await connect(url, additional_headers=headers, compression=None, proxy=None, ping_interval=None)
+    await connection.recv()
+    return connection
+
+
+async def count(connection: ClientConnection, delays: list[float]) -> None:
+    """Note the age, in seconds, of each notification that arrives."""
+    async for text in connection:
+        frame = json.loads(text)
         if frame["type"] == "ping":
-            await client.send('{"type":"pong"}')
+            await connection.send('{"type":"pong"}')
         elif frame["type"] == "notification":
-            received += 1
             delays.append(time.time() - float(frame["order"]["carrier"]))
 
 
-def _cpu(process: psutil.Process) -> float:
+def requests(deployment: Deployment, port: int, pid: int, number: int) -> None:
+    """Requests on one connection that is kept, one after the other."""
+    headers = {"Authorization": f"Bearer {write(deployment, 'token()').strip()}", "Content-Type": "application/json"}
+    process = psutil.Process(pid)
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    for method, path, status in (
+        ("GET", "/healthz", 200),
+        ("GET", "/api/v1/orders/B-0", 200),
+        ("PATCH", "/api/v1/orders/B-0", 200),
+    ):
+        for measured in (False, True):
+            cpu = cpu_of(process)
+            for turn in range(number if measured else 20):
+                body = json.dumps({"carrier": f"{time.time()} {turn}"}) if method == "PATCH" else None
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != status:
+                    raise RuntimeError(f"{method} {path} answered {answer.status}")
+        tell(f"{method} {path}", (cpu_of(process) - cpu) / number, "")
+    connection.close()
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """Seconds of CPU that the process has used."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
-def say(what: str, *, cpu: float, **figures: float) -> None:
+def tell(what: str, cpu: float, rest: str) -> None:
     """One line of figures."""
-    rest = "  ".join(f"{name} {value:,.1f}" for name, value in figures.items())
-    sys.stdout.write(f"{what:12} server CPU {cpu * 1e6:,.0f} µs  {rest}\n")
+    say(f"  {what:24} {cpu * 1e6:6,.0f} µs server CPU  {rest}".rstrip())
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
