@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet, URLField
-from django.forms import ModelForm
-from django.http import HttpRequest
+from django.forms import HiddenInput, IntegerField, ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from orders import services
 from orders.lifecycle import Status
-from orders.models import ChangeContext, Order, StatusChange
+from orders.models import ChangeContext, Order, StaleOrder, StatusChange
 
 
 class StatusChangeInline(admin.TabularInline):
@@ -48,6 +49,22 @@ def _mover(to: Status) -> Any:
     return move
 
 
+class OrderForm(ModelForm):
+    """Holds the version that its fields were filled from: somebody may have changed the order while it was open."""
+
+    seen_version = IntegerField(required=False, widget=HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["seen_version"].initial = self.instance.version
+
+    def clean(self) -> dict[str, Any] | None:
+        fields = super().clean()
+        if self.instance.pk and self.cleaned_data.get("seen_version") != self.instance.version:
+            raise ValidationError("The order has changed since this form was opened: load the page again.")
+        return fields
+
+
 @admin.register(Order)
 class OrderAdmin(admin.ModelAdmin):
     list_display = (
@@ -59,6 +76,7 @@ class OrderAdmin(admin.ModelAdmin):
         "tracking_number",
         "estimated_delivery",
     )
+    form = OrderForm
     list_filter = ("status", "carrier")
     list_select_related = ("customer",)
     search_fields = ("number", "customer__username", "tracking_number")
@@ -77,6 +95,13 @@ class OrderAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Order, form: ModelForm, change: bool) -> None:
         obj.context = ChangeContext(actor=request.user)
         super().save_model(request, obj, form, change)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except StaleOrder as stale:  # changed between the form's look at its version and the save
+            self.message_user(request, str(stale), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
 
     def has_delete_permission(self, request: HttpRequest, obj: Order | None = None) -> bool:
         # An order is cancelled, never deleted: its history is the shop's record.

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models.signals import pre_save
 from django.test import Client
 from django.urls import reverse
 
@@ -62,24 +63,50 @@ def test_an_action_is_for_who_may_change_orders(desk: Client, staff: User, order
     assert Order.objects.get().status == "pending"
 
 
-def test_the_form_changes_other_fields_and_never_the_status(desk: Client, order: Order, staff: User):
-    page = reverse("admin:orders_order_change", args=[order.pk])
-    form = desk.get(page).context["adminform"].form
+def opened_form(desk: Client, order: Order) -> dict[str, Any]:
+    """What the order's form would send if nothing in it were touched."""
+    form = desk.get(reverse("admin:orders_order_change", args=[order.pk])).context["adminform"].form
     assert not {"status", "number", "customer", "version", "status_since"} & form.fields.keys()
     fields = {name: form[name].value() for name in form.fields}
-    data = {name: "" if value is None else value for name, value in fields.items()}
-    placed_at = order.placed_at
-    data |= {
-        "placed_at_0": f"{placed_at:%Y-%m-%d}",
-        "placed_at_1": f"{placed_at:%H:%M:%S}",
+    return {
+        **{name: "" if value is None else value for name, value in fields.items()},
+        "placed_at_0": f"{order.placed_at:%Y-%m-%d}",
+        "placed_at_1": f"{order.placed_at:%H:%M:%S}",
         "items": "[]",
         "metadata": "{}",
+        "history-TOTAL_FORMS": 0,
+        "history-INITIAL_FORMS": 0,
     }
-    inline = {f"history-{name}_FORMS": 0 for name in ("TOTAL", "INITIAL")}
-    answer = desk.post(page, {**data, **inline, "carrier": "DHL", "status": "shipped", "number": "SO-9"})
+
+
+def test_the_form_changes_other_fields_and_never_the_status(desk: Client, order: Order):
+    data = {**opened_form(desk, order), "carrier": "DHL", "status": "shipped", "number": "SO-9"}
+    answer = desk.post(reverse("admin:orders_order_change", args=[order.pk]), data)
     assert answer.status_code == 302, answer.context["adminform"].errors
     fresh = Order.objects.get()
     assert (fresh.carrier, fresh.status, fresh.number) == ("DHL", "pending", "SO-1")
+
+
+def test_a_form_that_was_open_while_the_order_changed_overwrites_nothing(desk: Client, order: Order):
+    data = opened_form(desk, order)
+    services.update_order(order=order, fields={"carrier": "GLS"})
+    answer = desk.post(reverse("admin:orders_order_change", args=[order.pk]), {**data, "tracking_number": "1Z"})
+    assert "has changed since this form was opened" in answer.content.decode()
+    fresh = Order.objects.get()
+    assert (fresh.carrier, fresh.tracking_number) == ("GLS", "")
+
+
+def test_a_change_in_the_moment_of_saving_is_said_and_not_overwritten(desk: Client, order: Order):
+    data = {**opened_form(desk, order), "tracking_number": "1Z"}
+
+    def overtake(instance: Order, **_: Any) -> None:
+        pre_save.disconnect(overtake, sender=Order)
+        services.update_order(order=instance, fields={"carrier": "GLS"})
+
+    pre_save.connect(overtake, sender=Order)
+    answer = desk.post(reverse("admin:orders_order_change", args=[order.pk]), data, follow=True)
+    assert "load it again" in answer.content.decode()
+    assert Order.objects.get().tracking_number == ""
 
 
 @pytest.mark.parametrize("page", ["add", "change", "delete"])
