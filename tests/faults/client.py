@@ -5,21 +5,16 @@ so a frame that comes twice, too early or not at all is a violation, written dow
 """
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
-
 from tests.faults.outage import lasting
+from tests.faults.transports import Connect, Ended, Transport
 from tests.polling import apoll
 
-#: No close frame came: RFC 6455, 7.1.5.
-ABNORMAL = 1006
 #: Seconds that it stays away after a close, and between two tries. A browser waits longer; the tests would then last
 #: longer and prove no more.
 RETRY_SECONDS = 0.1
@@ -43,9 +38,10 @@ class Delivery(NamedTuple):
 
 
 class Client:
-    """One socket of one customer. `follow` runs until it is cancelled; everything else is for looking at.
+    """One tab of one customer. `follow` runs until it is cancelled; everything else is for looking at.
 
-    `urls` are the web processes (`ws://…`) that it moves among, one after the other, each time it has to come back.
+    `urls` are the web processes (`http://…`) that it moves among, one after the other, each time it has to come back;
+    `connect` is how.
     """
 
     def __init__(
@@ -54,14 +50,16 @@ class Client:
         customer: str,
         token: str,
         urls: Sequence[str],
+        connect: Connect,
         snapshot: Callable[[], Awaitable[Snapshot]],
     ) -> None:
         self.customer = customer
         self.urls = list(urls)
         self._token = token
+        self._connect_to = connect
         self._read_snapshot = snapshot
         self._visits = 0
-        self._connection: ClientConnection | None = None
+        self._connection: Transport | None = None
         self.stream = ""
         self.start = 0
         self.held = 0
@@ -91,17 +89,16 @@ class Client:
             assert connection is not None
             try:
                 while True:
-                    await self._take(connection, json.loads(await connection.recv()))
-            except ConnectionClosed as closed:
-                code = closed.rcvd.code if closed.rcvd else ABNORMAL
-                self.closes[code] += 1
-                if 4500 <= code < 5000:
-                    self.violations.append(f"told to stop with {code}")
+                    await self._take(connection, await connection.receive())
+            except Ended as ended:
+                self.closes[ended.code] += 1
+                if 4500 <= ended.code < 5000:
+                    self.violations.append(f"told to stop with {ended.code}")
                     return
             finally:
                 self._connection = None
                 # A dead network must not keep the client from trying the next one.
-                connection.transport.abort()
+                await connection.drop()
             async with lasting(RETRY_SECONDS):
                 pass
 
@@ -109,28 +106,17 @@ class Client:
         """Close the connection as a page does that is left; `follow` comes back, to the next of `urls`."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            await connection.leave()
 
-    async def _connect(self) -> ClientConnection | None:
+    async def _connect(self) -> Transport | None:
         url = self.urls[self._visits % len(self.urls)]
         self._visits += 1
-        try:
-            connection = await connect(
-                f"{url}/ws/notifications?after={self.held}&stream={self.stream}",
-                additional_headers={"Authorization": f"Bearer {self._token}"},
-                compression=None,
-                ping_interval=None,  # the protocol has its own
-                open_timeout=5,
-                close_timeout=1,
-                max_queue=None,  # what has come is read, whatever else this process is doing
-                proxy=None,
-            )
-        except (OSError, TimeoutError, InvalidHandshake, EOFError, ConnectionClosed):
-            return None
-        self.connected_to.append(url)
+        connection = await self._connect_to(url, self._token, self.held, self.stream)
+        if connection is not None:
+            self.connected_to.append(url)
         return connection
 
-    async def _take(self, connection: ClientConnection, frame: dict[str, Any]) -> None:
+    async def _take(self, connection: Transport, frame: dict[str, Any]) -> None:
         match frame["type"]:
             case "notification":
                 self._apply(frame)
@@ -139,7 +125,7 @@ class Client:
                 self._expect(frame["user"] == self.customer, f"greeted as {frame['user']}")
             case "ping":
                 self._expect(frame["head"] <= self.held, f"pinged with {frame['head']} while at {self.held}")
-                await connection.send('{"type": "pong"}')
+                await connection.pong()
             case "reset":
                 self.resets.append(frame["reason"])
                 await self.load()

@@ -28,9 +28,9 @@ class Network:
         self.abandoned: set[asyncio.StreamWriter] = set()
 
     @property
-    def ws_url(self) -> str:
+    def url(self) -> str:
         port: int = self._server.sockets[0].getsockname()[1]
-        return f"ws://127.0.0.1:{port}"
+        return f"http://127.0.0.1:{port}"
 
     def cut(self) -> None:
         self._cut = True

@@ -15,6 +15,7 @@ import httpx
 
 from tests.deployment import Deployment, Web, manage
 from tests.faults.client import Client, Snapshot, all_connected, all_hold, cancelled
+from tests.faults.transports import Connect, EventStream, Socket
 from tests.faults.writer import Log, Writer
 from tests.polling import apoll
 
@@ -22,6 +23,8 @@ CUSTOMERS = [f"alice-{number:02}" for number in range(1, 13)]
 ORDERS_EACH = 2
 #: Two sockets for each customer, as two tabs: 24 clients.
 SOCKETS_EACH = 2
+#: Customers who have a third tab, behind a proxy that knows no WebSockets.
+BEHIND_PROXIES = CUSTOMERS[:4]
 WRITERS = 4
 #: How many notifications one page of /notifications holds.
 PAGE = 200
@@ -76,12 +79,13 @@ class Shop:
 
     # -- Who comes -------------------------------------------------------------------------------------------------
 
-    def client(self, customer: str, urls: Sequence[str] = ()) -> Client:
+    def client(self, customer: str, urls: Sequence[str] = (), connect: Connect = Socket.connect) -> Client:
         """A client that has loaded nothing yet. `urls` default to the web processes'."""
         return Client(
             customer=customer,
             token=self.tokens[customer],
-            urls=urls or [web.ws_url for web in self.webs],
+            urls=urls or [web.url for web in self.webs],
+            connect=connect,
             snapshot=lambda: self.snapshot(customer),
         )
 
@@ -91,6 +95,7 @@ class Shop:
     ) -> AsyncIterator[list[Client]]:
         """The clients of all customers, connected, until the block ends."""
         clients = [self.client(customer, urls) for customer in CUSTOMERS for _ in range(sockets_each)]
+        clients += [self.client(customer, urls, EventStream.connect) for customer in BEHIND_PROXIES]
         await asyncio.gather(*(client.load() for client in clients))
         tasks = [asyncio.create_task(client.follow()) for client in clients]
         try:

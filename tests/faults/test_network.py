@@ -24,7 +24,7 @@ async def test_clients_whose_network_drops_again_and_again_are_delivered_everyth
     """
     shop = open_shop()
     web = shop.web()
-    async with Network(web.port) as network, shop.following([network.ws_url]) as clients:
+    async with Network(web.port) as network, shop.following([network.url]) as clients:
         async with shop.writing() as log:
             for fault in itertools.islice(itertools.cycle([network.cut, network.stall]), DROPS):
                 fault()

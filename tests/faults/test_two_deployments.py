@@ -29,5 +29,5 @@ async def test_clients_that_move_between_deployments_get_everything_once(open_sh
             await all_hear_more(clients)
         here.answers += there.answers
         await shop.check(clients, here)
-    assert all(set(client.connected_to) == {web.ws_url for web in webs} for client in clients)
+    assert all(set(client.connected_to) == {web.url for web in webs} for client in clients)
     assert set(here.statuses) == {200}

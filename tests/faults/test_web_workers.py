@@ -6,8 +6,9 @@ from functools import partial
 
 import pytest
 
-from tests.faults.client import ABNORMAL, all_connected
+from tests.faults.client import all_connected
 from tests.faults.conftest import OpenShop
+from tests.faults.transports import ABNORMAL
 from tests.faults.writer import NO_ANSWER
 from tests.polling import apoll
 
