@@ -88,6 +88,7 @@ async def test_an_order_is_reached_by_keyboard_alone_and_the_focus_is_seen(visit
     alice = await visit("alice")
     page = await alice.context.new_page()
     await page.goto("/login")
+    await expect(page.get_by_label("User name")).to_be_focused()
     for typed in ("alice", "demo"):
         await page.keyboard.type(typed)
         await page.keyboard.press("Tab")
