@@ -114,20 +114,34 @@ async def test_messages_of_any_size_arrive_in_their_order():
             assert heard == texts
 
 
+async def listened_to(server: Redis) -> str:
+    """The names that somebody listens for."""
+    async with Client.from_url(server.url) as client:
+        return str(await client.pubsub_channels())
+
+
 @needs_redis
-async def test_what_a_process_has_left_it_hears_no_more():
+async def test_what_a_process_has_left_it_hears_no_more_until_it_joins_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 0.01)
     with Redis() as server:
         layer = RedisLayer(urls=[server.url])
         async with listening(layer, "user.1", "user.2") as heard:
             (channel,) = layer.channels
             await layer.group_discard("user.1", channel)
-            async with Client.from_url(server.url) as client:
-                names = [str(name) for name in await client.pubsub_channels()]
-            assert not [name for name in names if "user.1" in name]
             await say(layer, "user.1", "not this")
-            await say(layer, "user.2", "this")
+            await layer.group_add("user.1", channel)
+            await say(layer, "user.1", "this")
             await apoll(lambda: heard)
             assert heard == ["this"]
+
+            await layer.group_discard("user.1", channel)
+            server.restart()
+
+            async def listens_again() -> bool:
+                return "user.2" in await listened_to(server)
+
+            await apoll(listens_again)
+            assert "user.1" not in await listened_to(server)
 
 
 @needs_redis
