@@ -33,6 +33,7 @@ class NotificationsView(APIView):
         entries = stream.read_after({user_id: after}, limit=limit)[user_id]
         return Response(
             {
+                "user": request.user.get_username(),
                 "stream": position.uid,
                 "head": position.head,
                 "unread": position.unread,

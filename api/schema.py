@@ -94,6 +94,7 @@ class Notification(serializers.Serializer):
 
 
 class Notifications(serializers.Serializer):
+    user = serializers.CharField(help_text="Whose stream it is.")
     stream = serializers.CharField(help_text="The stream's id: a new one means that old numbers mean nothing.")
     head = serializers.IntegerField()
     unread = serializers.IntegerField()

@@ -160,10 +160,16 @@ async def test_three_tabs_share_one_socket_and_lose_nothing_when_its_holder_is_c
     await apoll(lambda: len(alice.sockets) == 2, saying="another tab takes over")
 
 
-# What a proxy that lets no WebSocket through looks like from inside the page.
+# What a proxy that lets no WebSocket through looks like from inside the page, and one that cuts off event streams too.
 BLOCKED = """
 window.WebSocket = class {
   constructor() { setTimeout(() => this.onclose?.({ code: 1006 })); }
+  close() {}
+};
+"""
+STREAMS_CUT_OFF = """
+window.EventSource = class extends EventTarget {
+  constructor() { super(); setTimeout(() => this.onerror?.({})); }
   close() {}
 };
 """
@@ -180,6 +186,19 @@ async def test_where_websockets_are_blocked_server_sent_events_carry_on(visit: V
     await office.change(number, status="shipped")
     await expect(card(page, number)).to_contain_text("On its way")
     assert alice.sockets == []
+
+
+async def test_where_event_streams_are_cut_off_too_long_polling_carries_on(visit: Visit, office: BackOffice):
+    number = await office.create("alice")
+    alice = await visit("alice")
+    for script in (BLOCKED, STREAMS_CUT_OFF):
+        await alice.context.add_init_script(script)
+    page = await alice.log_in()
+    async with page.expect_request("**/api/v1/notifications?*wait=*"):
+        await page.reload()
+    await in_state(page, "live")
+    await office.change(number, status="shipped")
+    await expect(card(page, number)).to_contain_text("On its way")
 
 
 async def test_logging_out_in_one_tab_takes_the_orders_off_all_of_them(visit: Visit):
