@@ -119,6 +119,10 @@ async def _problem(send: Any, status: HTTPStatus, code: str, *headers: tuple[byt
     await send({"type": "http.response.body", "body": json.dumps({**body, "errors": []}).encode()})
 
 
+def _query(scope: dict[str, Any]) -> dict[str, list[str]]:
+    return parse_qs(scope["query_string"].decode("latin-1"))
+
+
 class LongPoll:
     """Holds `?wait=<seconds>` back until the caller's stream has something new, then lets `inner` answer.
 
@@ -130,16 +134,17 @@ class LongPoll:
         self.poll = Authentication(self._poll)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        waits = scope["method"] == "GET" and b"wait=" in scope["query_string"]
+        waits = scope["method"] == "GET" and "wait" in _query(scope)
         await (self.poll if waits else self.inner)(scope, receive, send)
 
     async def _poll(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         request = await receive()
         with suppress(ValueError):  # BadPosition is one
             after, stream_uid = connection.position(scope["query_string"])
-            seconds = float(parse_qs(scope["query_string"].decode("latin-1"))["wait"][-1])
-            if isinstance(scope["credential"], Credential) and after is not None and seconds > 0:
-                await self._wait(scope, receive, after, stream_uid, min(seconds, MAX_WAIT))
+            seconds = float(_query(scope)["wait"][-1])
+            if isinstance(scope["credential"], Credential) and seconds > 0:
+                # Who names no number holds none: so the API reads it too.
+                await self._wait(scope, receive, after or 0, stream_uid, min(seconds, MAX_WAIT))
         received = iter([request])
 
         async def again() -> Any:

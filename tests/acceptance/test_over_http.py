@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.deployment import Deployment, Web
 from tests.polling import PATIENCE
@@ -93,6 +94,28 @@ async def test_a_poll_waits_until_there_is_something(deploy: type) -> None:
         await change(web, deployment, "SO-1001", carrier="DHL")
         answer = await poll
     assert [entry["seq"] for entry in answer.json()["results"]] == [now + 1]
+
+
+async def test_a_poll_that_names_no_number_waits_for_the_first(deploy: type) -> None:
+    deployment: Deployment = deploy()
+    web = deployment.web()
+    assert (await head(web, deployment, "staff"))[0] == 0
+    async with httpx.AsyncClient(base_url=web.url, headers=bearer(deployment, "staff"), timeout=PATIENCE) as client:
+        poll = asyncio.create_task(client.get("/api/v1/notifications?wait=15"))
+        for _ in range(5):  # others are answered meanwhile
+            await head(web, deployment, "alice")
+        assert not poll.done()
+        await client.post("/api/v1/orders", json={"number": "SO-1", "customer": "staff"})
+        assert [entry["seq"] for entry in (await poll).json()["results"]] == [1]
+
+
+@pytest.mark.parametrize(("query", "status"), [("wait=", 200), ("wait=soon", 400), ("after=0&wait=-1", 400)])
+async def test_a_poll_that_names_no_time_does_not_wait(
+    query: str, status: int, web: Web, deployment: Deployment
+) -> None:
+    async with httpx.AsyncClient(base_url=web.url, headers=bearer(deployment, "bob")) as client:
+        answer = await client.get(f"/api/v1/notifications?{query}")
+    assert answer.status_code == status
 
 
 async def test_a_poll_ends_empty_when_its_time_is_over(web: Web, deployment: Deployment) -> None:
