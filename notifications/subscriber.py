@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 from django.utils import timezone
 
@@ -53,11 +54,15 @@ class Subscriber:
         self.retry_ms = RETRY_MS
         self._expiry: asyncio.TimerHandle | None = None
         self.credential = credential
-        self.prove(credential)
+        self._expire_with(credential)
 
     def prove(self, credential: Credential) -> None:
-        """Follow on the strength of this credential from now on, until it expires."""
-        self.credential = credential
+        """Follow on the strength of this credential from now on, if it lasts longer than the one before."""
+        if _lasts(credential) > _lasts(self.credential):
+            self.credential = credential
+            self._expire_with(credential)
+
+    def _expire_with(self, credential: Credential) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
         if credential.expires_at is not None:
@@ -76,6 +81,10 @@ class Subscriber:
     def pong(self) -> None:
         """The client is there."""
         self.awaiting_pong = False
+
+
+def _lasts(credential: Credential) -> datetime:
+    return credential.expires_at or datetime.max.replace(tzinfo=UTC)
 
 
 class Feed:

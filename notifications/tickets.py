@@ -61,4 +61,5 @@ def delete_expired() -> int:
 
 
 def _digest(ticket: str) -> str:
-    return hashlib.sha256(ticket.encode()).hexdigest()
+    # JSON can bring half of a surrogate pair, which is no text: it is no ticket either.
+    return hashlib.sha256(ticket.encode(errors="surrogatepass")).hexdigest()
