@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+from uuid import uuid4
 
 import hiredis
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
 from channels_redis.utils import create_pool
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ PROTOCOL = 2
 PING_SECONDS = 10.0
 #: Seconds of rest before the next try to listen.
 RETRY_SECONDS = 1.0
+#: Seconds for one Sentinel, and no second try: the next one is asked, well within what one hint may take.
+SENTINEL_LIMITS = {"socket_timeout": 0.1, "socket_connect_timeout": 0.1, "retry": Retry(NoBackoff(), 0)}
 #: Bytes read at a time: what the kernel holds for one connection, more or less.
 READ_BYTES = 64 * 1024
 
@@ -52,6 +56,17 @@ class RedisLayer(RedisPubSubChannelLayer):
     def __init__(self, urls: list[str], **kwargs: Any) -> None:
         self._hosts = [_host(url) for url in urls]
         super().__init__(hosts=self._hosts, **kwargs)
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        layer = self._get_layer()
+        channel = f"{layer.prefix}{prefix}{uuid4().hex}"
+        try:
+            await layer._subscribe_to_channel(channel)
+        except BaseException:  # given up: nobody will ever receive from it
+            layer.channels.pop(channel, None)
+            await layer._get_shard(channel).unsubscribe(channel)
+            raise
+        return channel
 
     def _get_layer(self) -> RedisPubSubLoopLayer:
         loop = asyncio.get_running_loop()
@@ -94,27 +109,35 @@ class Shard:
             self._client()
             self._listening = asyncio.create_task(self._listen(), name="redis-listen")
         confirmed = self._awaited.setdefault(name, asyncio.get_running_loop().create_future())
-        if self._connection is not None:  # else the listener asks, as soon as it has one
-            await self._connection.send_command("SUBSCRIBE", name)
+        self._say("SUBSCRIBE", name)  # without a connection the listener asks, as soon as it has one
         await asyncio.shield(confirmed)  # others may wait for the same one
 
     async def unsubscribe(self, name: str) -> None:
         """Listen for the name no more."""
         self._wanted.discard(name)
         self._confirmed.discard(name)
-        if self._connection is not None:
-            await self._connection.send_command("UNSUBSCRIBE", name)
+        self._confirm(name)  # nobody waits for it any more
+        self._say("UNSUBSCRIBE", name)
+
+    def _say(self, *words: str) -> None:
+        """Write a command, a few bytes, without waiting; nothing if there is no connection."""
+        # redis-py's `send_command` waits, and who gives it up meanwhile ends the connection for everybody; it may read
+        # (health checks), which is `_receive`'s; and it opens a connection anew that has ended.
+        writer = None if self._connection is None else self._connection._writer
+        if self._connection is not None and writer is not None:
+            writer.writelines(self._connection.pack_command(*words))
 
     async def flush(self) -> None:
         """End every connection; the next call begins anew."""
         listening, self._listening = self._listening, None
-        if listening is not None:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+        while listening is not None and not listening.done():
+            listening.cancel()  # again, since a TaskGroup whose own task has just failed swallows it
+            await asyncio.wait({listening}, timeout=0.1)
         client, self._redis = self._redis, None
         if client is not None:
             await client.aclose(close_connection_pool=True)
+            for sentinel in getattr(getattr(client.connection_pool, "sentinel_manager", None), "sentinels", ()):
+                await sentinel.aclose()
         self._wanted.clear()
         for confirmed in self._awaited.values():
             confirmed.cancel()
@@ -138,7 +161,7 @@ class Shard:
                         # First known to `subscribe`: a name that comes while the others are asked for asks for itself.
                         self._connection = connection
                         if self._wanted:
-                            await connection.send_command("SUBSCRIBE", *self._wanted)
+                            self._say("SUBSCRIBE", *self._wanted)
                 finally:
                     self._connection = None
                     self._confirmed.clear()
@@ -186,7 +209,7 @@ class Shard:
         """Raise TimeoutError when Redis is silent: a host that is lost, or a firewall in between, says no good-bye."""
         while True:
             self._heard = False
-            await connection.send_command("PING")
+            self._say("PING")
             await asyncio.sleep(PING_SECONDS)
             if not self._heard:
                 raise TimeoutError(f"Redis has not answered for {PING_SECONDS} s.")
@@ -207,6 +230,7 @@ def _host(url: str) -> dict[str, Any]:
     options = dict(parse_qsl(parts.query))
     return {
         "sentinels": sentinels,
+        "sentinel_kwargs": SENTINEL_LIMITS,
         "master_name": parts.path.strip("/") or "mymaster",
         "password": password,
         "db": int(options.get("db", 0)),

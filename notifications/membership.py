@@ -77,7 +77,8 @@ class Membership:
         """Leave the user's group; False if the layer is resting, and it has to be tried again."""
         if self._rests():
             return False
-        if self._joined_at.pop(user_id, None) is not None and self._channel is not None:
+        self._joined_at.pop(user_id, None)
+        if self._channel is not None:  # also what was not joined in time: the layer may still be about to
             try:
                 async with asyncio.timeout(TIMEOUT):
                     await self._layer.group_discard(group(user_id), self._channel)

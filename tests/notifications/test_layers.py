@@ -73,7 +73,7 @@ def test_a_sentinel_url_names_hosts_service_password_and_database(url: str, host
         "socket_connect_timeout": layers.CONNECT_TIMEOUT,
         "protocol": layers.PROTOCOL,
     }
-    assert _host(url) == {"password": None, **host, **limits}
+    assert _host(url) == {"password": None, "sentinel_kwargs": layers.SENTINEL_LIMITS, **host, **limits}
 
 
 @needs_redis
