@@ -22,7 +22,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 from notifications import credentials, publish
-from notifications.models import Revocation
+from notifications.models import Revocation, Ticket
 
 #: How long a revocation stays, for processes that could not ask for a while.
 KEPT = timedelta(days=1)
@@ -33,6 +33,8 @@ def revoke(user_id: int, key: str = "") -> None:
     with transaction.atomic():
         at = timezone.now()
         Revocation.objects.create(user_id=user_id, key=key, at=at)
+        # The tickets that it has bought end with it.
+        Ticket.objects.filter(user_id=user_id, key__startswith=key).delete()
         publish.on_commit(publish.Revoked(user_id, key, at.timestamp()))
 
 

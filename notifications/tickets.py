@@ -51,7 +51,8 @@ def redeem(ticket: str) -> Credential | None:
         username=found.user.get_username(),
         key=found.key or "ticket:",
         expires_at=now + timedelta(seconds=settings.TICKET_CONNECTION_SECONDS),
-        checked_at=now,
+        # When it was issued: whatever was revoked since then ends this connection too.
+        checked_at=found.expires_at - timedelta(seconds=TICKET_SECONDS),
     )
 
 
