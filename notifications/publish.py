@@ -154,9 +154,10 @@ class _Publisher:
             self._waiting.append(hint)
             if self._sending:
                 return
-            self._sending = True
             loop = self._server_loop or self._start_own_loop()
-        loop.call_soon_threadsafe(self._spawn)
+            loop.call_soon_threadsafe(self._spawn)
+            # Not before: if there is no thread to be had, the next hint tries again.
+            self._sending = True
 
     def flush(self) -> None:
         """Wait until what is waiting has been sent or given up: a command that ends at once must not take it along."""
