@@ -88,7 +88,7 @@ class Hub:
     async def start(self) -> None:
         # Before the first subscriber, whose group would else be joined, and hear hints, only at the next tail check.
         await self._membership.open()
-        for work in (self._listen, self._read_log, self._check_tail, self._heartbeat):
+        for work in (self._listen, self._read_log, self._check_tail, self._tend_groups, self._heartbeat):
             self._tasks.append(asyncio.create_task(work(), name=f"hub{work.__name__}"))
 
     async def stop(self) -> None:
@@ -211,8 +211,10 @@ class Hub:
         feed.head = max(feed.head, message["head"])
         entries = [Entry(*entry) for entry in message["entries"]]
         for subscriber in feed.subscribers:
-            # Numbers of another stream (this one was begun anew) mean nothing here: the log will tell.
-            self._advance(subscriber, entries if message["uid"] == subscriber.stream_uid else ())
+            if message["uid"] == subscriber.stream_uid:
+                self._advance(subscriber, entries)
+            else:  # a newcomer, or the stream was begun anew: numbers of another mean nothing, and the log will tell
+                self._fall_behind(subscriber)
 
     def _read_elsewhere(self, message: dict[str, Any]) -> None:
         if feed := self._feeds.get(message["user"]):
@@ -338,7 +340,6 @@ class Hub:
                     self._wake.set()
                 mark = changes.mark
                 self._repair(changes)
-            await self._tend_groups()
             await asyncio.sleep(self._tail_seconds)
 
     def _repair(self, changes: stream.Changes) -> None:
@@ -364,12 +365,14 @@ class Hub:
                 del self._feeds[feed.user_id]
 
     async def _tend_groups(self) -> None:
-        """Join what could not be joined before, and leave what nobody follows any more."""
-        for feed in list(self._feeds.values()):
-            if not feed.subscribers:
-                await self._leave(feed)
-            elif not self._membership.includes(feed.user_id):
-                await self._join(feed)
+        """Join what could not be joined before, and leave what nobody follows any more; no check waits for it."""
+        while True:
+            await asyncio.sleep(self._tail_seconds)
+            for feed in list(self._feeds.values()):
+                if not feed.subscribers:
+                    await self._leave(feed)
+                elif not self._membership.includes(feed.user_id):
+                    await self._join(feed)
 
     # -- Heartbeat -------------------------------------------------------------------------------------------------
 
