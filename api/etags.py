@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from django.utils.http import parse_etags
 from rest_framework.request import Request
-from rest_framework.serializers import ValidationError
 
 from orders.models import Order
 from orders.services import VersionMismatch
+
+#: The tags that `of` gives, as far as the column counts.
+VERSION = re.compile(r'"([1-9][0-9]{0,18})"')
 
 
 def of(order: Order) -> str:
@@ -21,18 +25,15 @@ def is_known(request: Request, tag: str) -> bool:
     return known == ["*"] or tag in [one.removeprefix("W/") for one in known]
 
 
-def expected_version(request: Request) -> int | None:
-    """The version that `If-Match` asks for; None without the header, or for `*`: whichever it is.
+def expected_versions(request: Request) -> set[int] | None:
+    """The versions that `If-Match` accepts; None without the header, or for `*`: whichever it is.
 
-    Raises `VersionMismatch` for a tag that no order of ours ever had.
+    Raises `VersionMismatch` if no order of ours ever had any of its tags.
     """
     header = request.headers.get("If-Match", "").strip()
     if header in ("", "*"):
         return None
-    tags = parse_etags(header)
-    if len(tags) > 1:
-        raise ValidationError({"If-Match": ["Name one version; an order has one at a time."]}, code="invalid")
-    tag = tags[0].strip('"') if tags else ""
-    if not (tag.isascii() and tag.isdigit()):
+    versions = {int(found[1]) for tag in parse_etags(header) if (found := VERSION.fullmatch(tag))}
+    if not versions:
         raise VersionMismatch("If-Match names no version of this order.")
-    return int(tag)
+    return versions

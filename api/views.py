@@ -80,7 +80,7 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
                 notify=fields.pop("notify", True),
                 fields=fields,
                 actor=request.user,
-                version=etags.expected_version(request),
+                versions=etags.expected_versions(request),
             )
             body = {**snapshot(outcome.order), "applied": outcome.applied}
             return Response(body, headers={"ETag": etags.of(outcome.order)})

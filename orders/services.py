@@ -6,7 +6,7 @@ notifications that `orders.signals` causes commit together or not at all. Nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -122,7 +122,7 @@ def update_order(
     occurred_at: datetime | None = None,
     note: str = "",
     notify: bool = True,
-    version: int | None = None,
+    versions: Collection[int] | None = None,
 ) -> Outcome:
     """Apply one update: the status `to`, other `fields`, or both, as one new version of the order.
 
@@ -130,13 +130,14 @@ def update_order(
     than `status_since` is late: it goes into the history and changes nothing. A status that the order already has goes
     into the history too, while its `fields` are applied.
 
-    Raises `VersionMismatch` if `version` is given and is not the order's, `IllegalTransition`, `NoteRequired`,
-    `OccurredInFuture`, and `Order.DoesNotExist` if it is gone.
+    Raises `VersionMismatch` if `versions` are given and the order's is none of them, `IllegalTransition`,
+    `NoteRequired`, `OccurredInFuture`, and `Order.DoesNotExist` if it is gone.
     """
     happened_at = time_of(occurred_at)
     locked = Order.objects.select_related("customer").select_for_update(of=("self",), no_key=True).get(pk=order.pk)
-    if version is not None and version != locked.version:
-        raise VersionMismatch(f"Order {locked.number} is at version {locked.version}, not {version}.")
+    if versions is not None and locked.version not in versions:
+        expected = " or ".join(map(str, sorted(versions)))
+        raise VersionMismatch(f"Order {locked.number} is at version {locked.version}, not {expected}.")
     locked.context = ChangeContext(actor=actor, note=note, notify=notify, dated=True)
 
     if to is not None and occurred_at is not None and happened_at < locked.status_since:

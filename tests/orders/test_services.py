@@ -180,9 +180,9 @@ def test_a_repeated_status_still_brings_its_fields(order: Order):
 
 
 def test_a_version_that_is_no_longer_the_orders_is_refused(order: Order):
-    services.update_order(order=order, fields={"carrier": "DHL"}, version=1)
+    services.update_order(order=order, fields={"carrier": "DHL"}, versions=[1])
     with pytest.raises(services.VersionMismatch):
-        services.update_order(order=order, fields={"carrier": "UPS"}, version=1)
+        services.update_order(order=order, fields={"carrier": "UPS"}, versions=[1])
     assert Order.objects.get().carrier == "DHL"
 
 
