@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -45,7 +46,8 @@ class OrderPages(CursorPagination):
         if given is None:
             return None
         try:
-            tokens = parse_qs(b64decode(given, validate=True).decode("ascii"), strict_parsing=True)
+            text = b64decode(given, validate=True).decode("ascii")
+            tokens = parse_qs(text, keep_blank_values=True, strict_parsing=True)
             cursor = super().decode_cursor(request)
             readable = tokens.keys() <= {"o", "p", "r"} and _is_position(tokens.get("p", [None])[0])
         except (ValueError, exceptions.NotFound):
@@ -61,8 +63,8 @@ class OrderPages(CursorPagination):
 
 
 def _is_position(position: str | None) -> bool:
-    """Whether the database can compare `placed_at` with it."""
+    """Whether it is a time as a page gives it: in UTC, as other zones reach beyond what databases can compare."""
     if position is None:
         return True
     moment = parse_datetime(position)  # raises ValueError for the 30th of February
-    return moment is not None and moment.tzinfo is not None
+    return moment is not None and moment.utcoffset() == timedelta(0)

@@ -2,7 +2,9 @@
 
 import json
 import uuid
+from base64 import b64encode
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import AbstractUser, Permission
@@ -174,6 +176,22 @@ def test_a_cursor_that_is_not_ours_is_refused(as_staff: Api, cursor: str):
     answer = as_staff.get(f"orders?cursor={cursor}")
     assert answer.status == 400
     assert {pointer for pointer, _ in answer.errors} <= {"/cursor", "/x"}
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        "",
+        "2026-03-01 12:00:00",
+        "0001-01-01 00:00:00+14:00",
+        "9999-12-31 23:59:59-14:00",
+        "2026-01-01 00:00:00+23:59",
+    ],
+)
+def test_a_cursor_whose_position_no_page_gave_is_refused(as_staff: Api, position: str):
+    cursor = b64encode(urlencode({"p": position}).encode()).decode()
+    answer = as_staff.get(f"orders?{urlencode({'cursor': cursor})}")
+    assert (answer.status, answer.errors) == (400, {("/cursor", "invalid")})
 
 
 @pytest.mark.parametrize(
