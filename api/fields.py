@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.validators import URLValidator
 from django.utils import timezone
 from rest_framework import serializers
@@ -27,6 +28,13 @@ class Text(serializers.CharField):
         if isinstance(data, dict | list):  # CharField looks at str(data) first, which for a large one is a waste
             self.fail("invalid")
         return super().run_validation(data)
+
+
+class UserName(Text):
+    """A user name in the spelling that is stored (NFKC), which may be longer than what was sent."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return get_user_model().normalize_username(super().to_internal_value(data))
 
 
 class WebAddress(Text):

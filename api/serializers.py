@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
-from api.fields import Amount, Flag, Moment, Text, WebAddress, Whole
+from api.fields import Amount, Flag, Moment, Text, UserName, WebAddress, Whole
 from notifications import stream
 from notifications.protocol import MAX_SEQ
 from orders.lifecycle import Status
@@ -83,7 +83,7 @@ class NewOrderSerializer(OrderFieldsSerializer):
     """A POST."""
 
     number = Text(max_length=64, validators=[*Order._meta.get_field("number").validators, not_reserved])
-    customer = Text(max_length=150, validators=[*get_user_model()._meta.get_field("username").validators])
+    customer = UserName(max_length=150, validators=[*get_user_model()._meta.get_field("username").validators])
 
 
 class OrderUpdateSerializer(OrderFieldsSerializer):
@@ -150,4 +150,4 @@ class ReadSerializer(StrictSerializer):
 class TicketSerializer(StrictSerializer):
     """The body of `/tickets`."""
 
-    customer = Text(max_length=150, required=False, help_text="A user name; the caller's own if absent.")
+    customer = UserName(max_length=150, required=False, help_text="A user name; the caller's own if absent.")

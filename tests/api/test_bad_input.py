@@ -90,6 +90,9 @@ def test_a_value_that_cannot_be_is_refused_by_its_pointer(
         ("SO-9", "al ice", "/customer"),
         ("SO-9", "🙂", "/customer"),
         ("SO-9", "a" * 151, "/customer"),
+        # Written out, these are longer than what is sent, and have spaces.
+        ("SO-9", "x" * 140 + "\ufb03" * 10, "/customer"),
+        ("SO-9", "\ufdfa", "/customer"),
         ("SO-9", None, "/customer"),
     ],
 )

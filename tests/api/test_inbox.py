@@ -66,6 +66,12 @@ def test_a_ticket_for_a_customer_needs_the_permission(as_alice: Api, as_staff: A
     assert (answer.status, answer.code) == (403, "permission_denied")
 
 
+def test_a_ticket_finds_its_customer_in_any_spelling(as_staff: Api, alice: AbstractUser):
+    credential = tickets.redeem(as_staff.post("tickets", {"customer": "\uff41lice"}).json["ticket"])  # a full-width a
+    assert credential is not None
+    assert credential.user_id == alice.pk
+
+
 @pytest.mark.parametrize("name", ["nobody", "boss", "gone"])
 def test_a_ticket_is_for_customers_only(as_staff: Api, django_user_model: Any, name: str):
     django_user_model.objects.create(username="boss", is_superuser=True)
