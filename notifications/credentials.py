@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,8 +61,15 @@ def from_token(token: str) -> Credential | None:
     return Credential(found.user.pk, found.user.get_username(), token_key(found), found.expiry, checked_at)
 
 
+def is_session_key(text: str) -> bool:
+    """Whether Django may have made it. Cookies can be made to hold what a database cannot compare, NUL for one."""
+    return re.fullmatch("[a-z0-9]+", text) is not None
+
+
 def from_session(session_key: str) -> Credential | None:
     """The credential behind a session cookie; the session must still match the user's password."""
+    if not is_session_key(session_key):
+        return None
     checked_at = timezone.now()
     request: Any = HttpRequest()
     request.session = SessionStore(session_key)

@@ -87,6 +87,8 @@ async def test_the_session_is_found_among_whatever_other_cookies_a_shop_sets(aro
 
 async def test_a_session_that_is_none_is_nobodys(session: str, database: Database):
     assert await authenticated("sessionid=guessed") is CloseCode.NOT_AUTHENTICATED
+    # A quoted cookie may say its characters in octal.
+    assert await authenticated('sessionid="\\000aaaaaaaaaaaa"') is CloseCode.NOT_AUTHENTICATED
     assert await authenticated("theme=dark") is CloseCode.NOT_AUTHENTICATED
     await database(SessionStore(session).delete)
     assert await authenticated(f"sessionid={session}") is CloseCode.NOT_AUTHENTICATED

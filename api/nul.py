@@ -1,0 +1,32 @@
+"""NUL, which no text in PostgreSQL can have: it is stopped before anything is looked up by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponse
+
+from api.problems import PREFIX
+from notifications import credentials
+
+
+class NoNul:
+    """Middleware, outside of the session's: there is no page at such an address, and no session of such a key.
+
+    The API checks its bodies and queries itself, and names what is wrong in them.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path_info:
+            raise Http404
+        if "%00" in request.META["QUERY_STRING"] and not request.path_info.startswith(PREFIX):
+            raise BadRequest("The query has a NUL.")
+        key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+        if key is not None and not credentials.is_session_key(key):
+            del request.COOKIES[settings.SESSION_COOKIE_NAME]
+        return self.get_response(request)
