@@ -92,6 +92,13 @@ class OrderUpdateSerializer(OrderFieldsSerializer):
     occurred_at = Moment(required=False, help_text="When it happened: an update that is late is kept and not applied.")
     note = Text(max_length=500, allow_blank=True, required=False, help_text="Shown to the customer.")
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Without a status there is no entry in the history that could keep what is to be known of it."""
+        if lost := {} if "status" in attrs else attrs.keys() & {"occurred_at", "note"}:
+            message = "This field belongs to a status, and none is given."
+            raise serializers.ValidationError({name: [message] for name in lost}, code="without_status")
+        return attrs
+
 
 class OrderSerializer(serializers.Serializer):
     """An order as the API gives it: `orders.selectors.snapshot`, described for the schema."""

@@ -116,6 +116,14 @@ def test_every_wrong_field_is_named_at_once(as_staff: Api):
     }
 
 
+def test_what_is_said_of_a_status_is_refused_without_one(as_staff: Api, order: Order):
+    said = {"note": "Two parcels", "occurred_at": "2026-03-01T12:00:00Z"}
+    answer = as_staff.patch("orders/SO-1", {**said, "carrier": "DHL"})
+    assert (answer.status, answer.errors) == (400, {("/note", "without_status"), ("/occurred_at", "without_status")})
+    order.refresh_from_db()
+    assert order.version == 1
+
+
 def test_a_note_may_have_what_people_write(as_staff: Api, order: Order):
     note = "Left at the door 📦\n玄関先に置きました\tok"
     assert as_staff.patch("orders/SO-1", {"status": "shipped", "note": note}).status == 200
