@@ -34,7 +34,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 class ChangedOrder(api.OrderSerializer):
-    applied = serializers.BooleanField(help_text="False for an update that is late, or tells what is known.")
+    applied = serializers.BooleanField(help_text="False for a status that is late, or that the order has.")
 
 
 class StatusChange(serializers.Serializer):
@@ -164,7 +164,8 @@ update_order = extend_schema(
     operation_id="update_order",
     summary="Change an order, its status above all",
     description="An illegal step is a 409 with `allowed`. An update that is late (`occurred_at` before the order's "
-    "`status_since`), or tells the status that the order has, is kept in the history: `applied` is false then.",
+    "`status_since`) changes nothing; of one that repeats the order's status the other fields are applied. Both are "
+    "kept in the history, and `applied`, which tells of the status, is false.",
     request=api.OrderUpdateSerializer,
     parameters=[NUMBER, IDEMPOTENCY_KEY, IF_MATCH, _etag(200)],
     responses=ChangedOrder,
