@@ -63,7 +63,10 @@ class OrderFilter(FilterSet):
 
 
 class StrictFilterBackend(DjangoFilterBackend):
-    """django-filter's, for views with a `filterset_class`; refuses parameters that nothing here reads."""
+    """django-filter's, for views with a `filterset_class`.
+
+    Refuses parameters that nothing here reads, and those without a value: django-filter ignores them.
+    """
 
     def filter_queryset(self, request: Request, queryset: Any, view: Any) -> Any:
         known = set(view.filterset_class.base_filters) | {"cursor", "limit"}
@@ -71,4 +74,6 @@ class StrictFilterBackend(DjangoFilterBackend):
             raise serializers.ValidationError(
                 {name: ["This parameter is not known."] for name in unknown}, code="unknown_parameter"
             )
+        if blank := [name for name, values in request.query_params.lists() if not all(map(str.strip, values))]:
+            raise serializers.ValidationError({name: ["This parameter has no value."] for name in blank}, code="blank")
         return super().filter_queryset(request, queryset, view)

@@ -12,6 +12,8 @@ from rest_framework import exceptions, serializers
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
+from api.fields import Digits
+
 
 class OrderPages(CursorPagination):
     """Newest first; the primary key decides between orders of one moment.
@@ -34,7 +36,7 @@ class OrderPages(CursorPagination):
         given = request.query_params.get(self.page_size_query_param)
         if given is None:
             return self.page_size
-        field = serializers.IntegerField(min_value=1, max_value=self.max_page_size)
+        field = Digits(min_value=1, max_value=self.max_page_size)
         try:
             limit: int = field.run_validation(given)
         except serializers.ValidationError as error:

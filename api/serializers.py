@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
-from api.fields import Amount, Flag, Moment, Text, UserName, WebAddress, Whole
+from api.fields import Amount, Digits, Flag, Moment, Text, UserName, WebAddress, Whole
 from notifications import stream
 from notifications.protocol import MAX_SEQ
 from orders.lifecycle import Status
@@ -28,13 +28,15 @@ RESERVED_NUMBERS = frozenset({"batch"})
 class StrictSerializer(serializers.Serializer):
     """Refuses fields that it does not know: to ignore a misspelt field is to lose a change without a word."""
 
+    unknown = serializers.ErrorDetail("This field is not known.", code="unknown_field")
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return super().to_internal_value(data)  # complains
         errors: dict[str, Any] = {}
         known = {name for name, field in self.fields.items() if not field.read_only}
         for name in data.keys() - known:
-            errors[name] = [serializers.ErrorDetail("This field is not known.", code="unknown_field")]
+            errors[name] = [self.unknown]
         try:
             value = super().to_internal_value(data)
         except serializers.ValidationError as error:
@@ -68,7 +70,7 @@ class OrderFieldsSerializer(StrictSerializer):
     notify = Flag(required=False, help_text="With false the customer's stream does not get this change.")
 
     def validate_metadata(self, value: dict[str, Any]) -> dict[str, Any]:
-        if len(json.dumps(value)) > MAX_METADATA:
+        if len(json.dumps(value, ensure_ascii=False)) > MAX_METADATA:
             raise serializers.ValidationError(f"Metadata is more than {MAX_METADATA:,} characters.", code="max_length")
         return value
 
@@ -136,16 +138,17 @@ class StatusChangeSerializer(serializers.Serializer):
         }
 
 
-class NotificationQuery(serializers.Serializer):
-    """The query of `/notifications`. `wait` is read before the request comes here, by `notifications.streaming`."""
+class NotificationQuery(StrictSerializer):
+    """The query of `/notifications`. `wait` and `stream` are read before, by `notifications.streaming`."""
 
-    after = serializers.IntegerField(
-        min_value=0, max_value=MAX_SEQ, default=0, help_text="The last number that the caller holds."
-    )
-    limit = serializers.IntegerField(min_value=1, max_value=stream.PAGE, default=100)
+    unknown = serializers.ErrorDetail("This parameter is not known.", code="unknown_parameter")
+
+    after = Digits(min_value=0, max_value=MAX_SEQ, default=0, help_text="The last number that the caller holds.")
+    limit = Digits(min_value=1, max_value=stream.PAGE, default=100)
     wait = serializers.FloatField(
         min_value=0, required=False, help_text="Seconds to wait, 25 at most, until there is something after `after`."
     )
+    stream = serializers.CharField(required=False, help_text="The stream of `after`: no waiting for one that is gone.")
 
 
 class ReadSerializer(StrictSerializer):

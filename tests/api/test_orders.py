@@ -61,6 +61,16 @@ def test_nothing_owed_is_no_negative_amount(as_staff: Api):
     assert created.json["total"] == as_staff.get("orders/SO-9").json["total"] == "0.00"
 
 
+@pytest.mark.parametrize(("sent", "kept"), [("7", "7.00"), ("0.5", "0.50"), (".5", "0.50"), (41.8, "41.80")])
+def test_an_amount_is_given_with_two_decimals(as_staff: Api, sent: object, kept: str):
+    assert as_staff.post("orders", {"number": "SO-9", "customer": "alice", "total": sent}).json["total"] == kept
+
+
+def test_metadata_is_measured_as_it_is_written(as_staff: Api, order: Order):
+    metadata = {"a": "é" * 7_000}
+    assert as_staff.patch("orders/SO-1", {"metadata": metadata}).json["metadata"] == metadata
+
+
 def test_an_update_that_is_late_is_kept_and_not_applied(as_staff: Api, order: Order):
     now = timezone.now()
     as_staff.patch("orders/SO-1", {"status": "delivered"})
