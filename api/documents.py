@@ -11,6 +11,8 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 from drf_spectacular.generators import SchemaGenerator
@@ -44,6 +46,7 @@ class SchemaView(APIView):
         return Response(openapi())
 
 
+@method_decorator(csrf_exempt, name="dispatch")  # only reads; other methods are 405 and not 403
 class DocsPage(TemplateView):
     """`/api/v1/docs`: Swagger UI, from our own static files, under the same Content-Security-Policy as every page."""
 
@@ -51,6 +54,7 @@ class DocsPage(TemplateView):
     http_method_names = ["get", "head"]
 
 
+@csrf_exempt
 @require_safe
 def asyncapi(_request: HttpRequest) -> HttpResponse:
     """`/asyncapi.yaml`: the frames of the socket."""

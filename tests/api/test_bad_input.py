@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import AbstractUser, Permission
+from django.test import Client
 
 from notifications.models import Notification
 from orders.models import Order
@@ -263,6 +264,15 @@ def test_what_no_view_answers_is_a_problem_too(as_nobody: Api, settings: Any, de
 @pytest.mark.parametrize(("method", "path"), [("PUT", "orders/SO-1"), ("DELETE", "orders"), ("OPTIONS", "orders")])
 def test_a_method_that_is_not_there_is_405(as_staff: Api, method: str, path: str):
     answer = as_staff.call(method, path)
+    assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert "GET" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("path", ["docs", "asyncapi.yaml", "schema"])
+def test_a_document_is_only_read(as_nobody: Api, method: str, path: str):
+    as_nobody.client = Client(enforce_csrf_checks=True)
+    answer = as_nobody.call(method, path)
     assert (answer.status, answer.code) == (405, "method_not_allowed")
     assert "GET" in answer.headers["Allow"]
 
