@@ -134,7 +134,7 @@ def _header(name: str, description: str, **kwargs: Any) -> OpenApiParameter:
 
 
 IDEMPOTENCY_KEY = _header("Idempotency-Key", "The same answer again for 24 hours, and no change made twice.")
-IF_MATCH = _header("If-Match", "The ETag that the order has to have.")
+IF_MATCH = _header("If-Match", "The ETag that the order has to have, or several of which it has to have one.")
 IF_NONE_MATCH = _header("If-None-Match", "The ETag that the caller has.")
 LOCATION = _header("Location", "The new order.", response=[201])
 NUMBER = OpenApiParameter("number", OpenApiTypes.STR, OpenApiParameter.PATH, description="The shop's own number.")
