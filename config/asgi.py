@@ -18,6 +18,7 @@ django_application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402  (after Django is set up)
 
+from config.health import Probes  # noqa: E402
 from config.metrics import count_sockets  # noqa: E402
 from notifications import publish  # noqa: E402
 from notifications.board import Board  # noqa: E402
@@ -58,7 +59,7 @@ http = WSGIMiddleware(cast(Any, django_application), workers=settings.WEB_THREAD
 application = ProtocolTypeRouter(
     {
         "lifespan": lifespan,
-        "http": URLRouter(http_urlpatterns(http)),
+        "http": Probes(URLRouter(http_urlpatterns(http))),
         "websocket": Authentication(URLRouter(websocket_urlpatterns)),
     }
 )

@@ -1,51 +1,57 @@
-"""Probes for whoever runs the process: `/healthz` touches nothing, `/readyz` what a request needs; and `/metrics`.
+"""Probes for whoever runs the process: `/healthz` touches nothing, `/readyz` what a request needs.
 
-The first middleware of all: probes come by address, so they are answered before the Host header is checked and before
-anybody is redirected to https.
+Answered on the event loop: threads that all wait for a lock are no reason to restart a process. And before Django sees
+them: probes come by address, so no Host header is checked and nobody is redirected to https.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from http import HTTPStatus
+from typing import Any
 
-from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.db import DatabaseError, close_old_connections, connection
 
-from config.metrics import metrics
-
-Respond = Callable[[HttpRequest], HttpResponseBase]
+from notifications.database import DatabaseThreads
+from notifications.hub import Hub
 
 
 class Probes:
-    """Answers the probes, and passes everything else on."""
+    """ASGI middleware: answers the probes, and passes everything else on."""
 
-    def __init__(self, get_response: Respond) -> None:
-        self.get_response = get_response
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.database = DatabaseThreads("readiness")
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        probe = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}.get(request.path)
-        if probe is not None and request.method in ("GET", "HEAD"):
-            return probe(request)
-        return self.get_response(request)
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        probe = {"/healthz": self.healthz, "/readyz": self.readyz}.get(scope["path"])
+        if probe is None or scope["method"] not in ("GET", "HEAD"):
+            await self.inner(scope, receive, send)
+            return
+        status, body = await probe(scope["state"]["hub"])
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": int(status), "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+    async def healthz(self, _hub: Hub) -> tuple[HTTPStatus, dict[str, str]]:
+        """The process serves. A broken database is no reason to restart it."""
+        return HTTPStatus.OK, {"status": "ok"}
+
+    async def readyz(self, hub: Hub) -> tuple[HTTPStatus, dict[str, str]]:
+        """A request would succeed: the process is not about to stop, and the database answers.
+
+        Redis is not asked: without it nothing is lost or refused.
+        """
+        if hub.draining:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "draining"}
+        try:
+            await self.database.run(_ask_database)
+        except DatabaseError:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "database": "does not answer"}
+        return HTTPStatus.OK, {"status": "ok"}
 
 
-def healthz(_request: HttpRequest) -> HttpResponse:
-    """The process serves HTTP. A broken database is no reason to restart it."""
-    return JsonResponse({"status": "ok"})
-
-
-def readyz(request: HttpRequest) -> HttpResponse:
-    """A request would succeed: the process is not about to stop, and the database answers.
-
-    Redis is not asked: without it nothing is lost or refused.
-    """
-    # The server's state, which is absent under `runserver`.
-    hub = request.META.get("asgi.scope", {}).get("state", {}).get("hub")
-    if hub is not None and hub.draining:
-        return JsonResponse({"status": "draining"}, status=503)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return JsonResponse({"status": "unavailable", "database": "does not answer"}, status=503)
-    return JsonResponse({"status": "ok"})
+def _ask_database() -> None:
+    close_old_connections()  # one that has broken since the last probe says nothing about the database now
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")

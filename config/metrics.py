@@ -63,6 +63,18 @@ class Measured:
         return response
 
 
+class Metrics:
+    """The first middleware of all: Prometheus comes by address, as probes do, whatever host and scheme are allowed."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path == "/metrics" and request.method in ("GET", "HEAD"):
+            return metrics(request)
+        return self.get_response(request)
+
+
 def metrics(request: HttpRequest) -> HttpResponse:
     """The numbers, or 403."""
     if not _may_read(request.headers.get("Authorization", "")):

@@ -67,7 +67,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "config.health.Probes",
+    "config.metrics.Metrics",
     "api.request_id.RequestId",
     "config.metrics.Measured",
     "api.problems.ApiErrors",

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from urllib.parse import urlsplit
+
 import httpx
+import psycopg
 import pytest
 
 from tests.deployment import Deployment, Web
@@ -32,3 +39,30 @@ def test_readiness_fails_while_sockets_are_told_good_bye(deploy: type) -> None:
         assert answer.status_code == 200
         web.terminate()
         poll(lambda: httpx.get(web.url + "/readyz").status_code == 503)
+
+
+@pytest.mark.parametrize("probe", ["/healthz", "/readyz"])
+def test_probes_are_answered_while_every_thread_waits_for_a_lock(deploy: type, probe: str) -> None:
+    deployment: Deployment = deploy(WEB_THREADS="1")
+    web = deployment.web()
+    change = (
+        "PATCH /api/v1/orders/SO-1001 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {deployment.token('staff')}\r\nContent-Length: 17\r\n\r\n"
+        '{"carrier":"DHL"}'
+    )
+    with locked_orders(deployment.database_url), socket.create_connection(("127.0.0.1", web.port)) as waiting:
+        waiting.sendall(change.encode())
+        assert httpx.get(web.url + probe).status_code == 200
+
+
+@contextmanager
+def locked_orders(database_url: str) -> Iterator[None]:
+    """Nobody changes an order until the end of the block."""
+    if database_url.startswith("sqlite:"):
+        with closing(sqlite3.connect(urlsplit(database_url).path, isolation_level=None)) as lock:
+            lock.execute("BEGIN IMMEDIATE")
+            yield
+    else:
+        with closing(psycopg.connect(database_url)) as lock:
+            lock.execute("SELECT 1 FROM orders_order FOR UPDATE")
+            yield
