@@ -18,6 +18,7 @@ django_application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402  (after Django is set up)
 
+from config.bodies import Bodies  # noqa: E402
 from config.health import Probes  # noqa: E402
 from config.metrics import count_sockets  # noqa: E402
 from notifications import publish  # noqa: E402
@@ -54,7 +55,7 @@ async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
             return
 
 
-http = WSGIMiddleware(cast(Any, django_application), workers=settings.WEB_THREADS)
+http = Bodies(WSGIMiddleware(cast(Any, django_application), workers=settings.WEB_THREADS))
 
 application = ProtocolTypeRouter(
     {

@@ -1,0 +1,106 @@
+"""Clients that send half a body, or go away in the middle of one, keep nobody else from being served."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from config.bodies import Bodies
+from tests.conftest import Deploy
+from tests.deployment import Deployment, Web
+from tests.polling import PATIENCE
+
+GONE = "http.disconnect"
+
+
+@contextmanager
+def half_sent(deployment: Deployment, web: Web) -> Iterator[socket.socket]:
+    """A change of an order of which a hundred bytes are announced and four are sent."""
+    head = (
+        "PATCH /api/v1/orders/SO-1001 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {deployment.token('staff')}\r\nContent-Length: 100\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", web.port)) as connection:
+        connection.sendall(f"{head}{{   ".encode())
+        yield connection
+
+
+def test_half_a_body_takes_no_thread(deploy: Deploy):
+    deployment = deploy(WEB_THREADS="1")
+    web = deployment.web()
+    with half_sent(deployment, web) as waiting:
+        assert httpx.get(f"{web.url}/login").status_code == 200
+        waiting.sendall(b'"carrier": "DHL"}'.ljust(96))
+        assert waiting.recv(1_000).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("size", [1_000_001, 3_000_000])
+def test_a_body_over_a_megabyte_is_a_problem_of_the_api(web: Web, deployment: Deployment, size: int):
+    headers = {"Authorization": f"Bearer {deployment.token('staff')}", "Content-Type": "application/json"}
+    answer = httpx.post(f"{web.url}/api/v1/orders", headers=headers, content=b" " * size)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_an_upload_beyond_what_django_takes_is_not_read_to_its_end(web: Web):
+    with httpx.Client(base_url=web.url) as browser:
+        browser.get("/login")
+        upload = {"file": b"x" * 3_000_000}
+        answer = browser.post("/login", files=upload, headers={"Referer": web.url})
+    assert answer.status_code == 400
+
+
+# The middleware alone: what a test would have to wait for, or to fill the memory for.
+
+
+def sent(*parts: bytes) -> Any:
+    """A `receive` that gives those parts of a longer body, and then says that the client is gone."""
+    left = iter([*({"type": "http.request", "body": part, "more_body": True} for part in parts), {"type": GONE}])
+
+    async def receive() -> Any:
+        return next(left)
+
+    return receive
+
+
+async def silent() -> Any:
+    await asyncio.Future()
+
+
+async def answer_of(bodies: Bodies, receive: Any) -> tuple[int, str] | None:
+    """The status and the code of the answer, after which the connection is closed; None if there is no answer."""
+    messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await bodies({"type": "http"}, receive, send)
+    if not messages:
+        return None
+    start, body = messages
+    assert (b"connection", b"close") in start["headers"]
+    return start["status"], json.loads(body["body"])["code"]
+
+
+async def never(*_: Any) -> None:
+    raise AssertionError("the request was passed on")
+
+
+async def test_a_body_that_does_not_come_in_time_is_408():
+    async with asyncio.timeout(PATIENCE):
+        assert await answer_of(Bodies(never, seconds=0), silent) == (408, "body_too_slow")
+
+
+async def test_who_goes_away_before_the_end_has_not_asked():
+    assert await answer_of(Bodies(never), sent(b"half")) is None
+
+
+async def test_bodies_for_which_no_memory_is_left_are_503_until_others_have_ended():
+    bodies = Bodies(never, held_bytes=4)
+    for _ in range(2):
+        assert await answer_of(bodies, sent(b"half")) is None
+        assert await answer_of(bodies, sent(b"half", b"more")) == (503, "busy")
