@@ -7,6 +7,7 @@ with which the start stops. No line repeats a value that may hold a password.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -31,6 +32,9 @@ env = Env()
 
 #: No waiting that this service does is longer than an hour.
 MAX_SECONDS = 3600
+MAX_PORT = 65535
+#: An origin as browsers send it (WHATWG URL, 4.7): in lower case, in ASCII, and without a slash at its end.
+ORIGIN = re.compile(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
 
 
 def stop(message: str) -> SystemExit:
@@ -57,17 +61,19 @@ def words(name: str) -> list[str]:
     return [word.strip() for word in text(name).split(",") if word.strip()]
 
 
-def positive(name: str) -> int:
+def positive(name: str, *, at_most: int | None = None) -> int:
     number: int = env.int(name)
     if number < 1:
         raise ValueError("a number above 0 is needed")
+    if at_most is not None and number > at_most:
+        raise ValueError(f"a number of at most {at_most} is needed")
     return number
 
 
-def seconds(name: str) -> float:
+def seconds(name: str, *, at_least: float = 0) -> float:
     number = float(text(name))
-    if not 0 <= number <= MAX_SECONDS:
-        raise ValueError(f"seconds from 0 to {MAX_SECONDS} are needed")
+    if not at_least <= number <= MAX_SECONDS:
+        raise ValueError(f"seconds from {at_least} to {MAX_SECONDS} are needed")
     return number
 
 
@@ -116,12 +122,15 @@ def origins(name: str, *, any_origin: bool = False) -> list[str]:
     """Exact origins, `https://shop.example`, comma-separated; `*` only where `any_origin` may come."""
     found: list[str] = words(name)
     for origin in found:
-        parts = urlsplit(origin)
         if origin == "*":
             if not any_origin:
                 raise ValueError("* is allowed with DEBUG=1 only; name the origins")
-        elif parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}" or "@" in origin:
+            continue
+        match = ORIGIN.fullmatch(origin)
+        if match is None or int(match[2] or 0) > MAX_PORT:
             raise ValueError(f"{origin!r} is not an origin such as https://shop.example")
+        if match[2] == {"http": "80", "https": "443"}[match[1]]:
+            raise ValueError(f"browsers send {origin!r} without its port")
     return found
 
 
@@ -133,14 +142,20 @@ def redis_urls(name: str) -> list[str]:
             found[-1] += f",{word}"
         else:
             found.append(word)
+    if not found:
+        raise ValueError("a URL is needed")
     for url in found:
         check_url(url, ("redis", "rediss", "unix", "sentinel"))
     return found
 
 
 def database_url(name: str) -> str:
-    check_url(text(name), ("postgres", "postgresql", "sqlite"))
-    return text(name)
+    url = text(name)
+    check_url(url, ("postgres", "postgresql", "sqlite"))
+    found = environ.Env.db_url_config(url)
+    if not found["NAME"] and "service" not in found.get("OPTIONS", {}):
+        raise ValueError("the database's name is needed, as in postgres://user@host/name")
+    return url
 
 
 def broker_url(name: str) -> str:
@@ -170,5 +185,9 @@ def check_url(url: str, schemes: Collection[str]) -> None:
     scheme = urlsplit(url).scheme
     if scheme not in schemes:
         raise ValueError(f"a URL begins with {', '.join(known for known in schemes if '+' not in known)}")
-    if scheme != "sentinel" and ";" not in url:
+    if scheme == "sentinel":
+        hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+        if not all(urlsplit(f"//{host}").hostname for host in hosts):
+            raise ValueError("the hosts of the Sentinel are needed, as in sentinel://host:port,host:port/service")
+    elif ";" not in url:
         _ = urlsplit(url).port  # raises what it finds wrong

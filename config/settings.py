@@ -112,7 +112,10 @@ if database["ENGINE"] == "django.db.backends.postgresql":
     database["OPTIONS"] = {"connect_timeout": 5, **database.get("OPTIONS", {})}
 else:
     if database["NAME"] != ":memory:":
-        Path(database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise stop(f"DATABASE_URL is not usable: {error}") from None
     database["CONN_MAX_AGE"] = 600
     database["OPTIONS"] = {
         # A write transaction takes its lock at the start: one that read first could not wait for it, only fail.
@@ -197,9 +200,9 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 # -- The stream and its sockets ------------------------------------------------------------------------------------
 
 #: Days for which notifications are kept; who comes back later is told to fetch a snapshot.
-NOTIFICATION_RETENTION_DAYS: int = read(positive, "NOTIFICATION_RETENTION_DAYS", 30)
-#: Seconds between two looks of a process at what no hint announced.
-NOTIFICATION_TAIL_SECONDS: float = read(seconds, "NOTIFICATION_TAIL_SECONDS", 5.0)
+NOTIFICATION_RETENTION_DAYS: int = read(partial(positive, at_most=36_500), "NOTIFICATION_RETENTION_DAYS", 30)
+#: Seconds between two looks of a process at what no hint announced. More than ten a second would be load and no help.
+NOTIFICATION_TAIL_SECONDS: float = read(partial(seconds, at_least=0.1), "NOTIFICATION_TAIL_SECONDS", 5.0)
 #: Seconds for which a client may take nothing of what waits for it, before it is closed with 4001.
 STALL_SECONDS: float = read(seconds, "STALL_SECONDS", 30.0)
 #: Seconds over which a process that stops says good-bye to its sockets.
@@ -207,8 +210,8 @@ DRAIN_SECONDS: float = read(seconds, "DRAIN_SECONDS", 10.0)
 #: Sockets of one user, and of all, in one process.
 MAX_SOCKETS_PER_USER: int = read(positive, "MAX_SOCKETS_PER_USER", 10)
 MAX_SOCKETS: int = read(positive, "MAX_SOCKETS", 20_000)
-#: Seconds for which a connection that a ticket opened lasts without another ticket.
-TICKET_CONNECTION_SECONDS: int = read(positive, "TICKET_CONNECTION_SECONDS", 3600)
+#: Seconds for which a connection that a ticket opened lasts without another ticket: a year at most.
+TICKET_CONNECTION_SECONDS: int = read(partial(positive, at_most=31_536_000), "TICKET_CONNECTION_SECONDS", 3600)
 
 # -- HTTP ----------------------------------------------------------------------------------------------------------
 

@@ -41,17 +41,30 @@ REFUSED: list[tuple[str, str | None]] = [
     ("ALLOWED_ORIGINS", "https://shop.example#top"),
     ("ALLOWED_ORIGINS", "https://user@shop.example"),
     ("ALLOWED_ORIGINS", "https://shop.example,ftp://shop.example"),
+    ("ALLOWED_ORIGINS", "https://"),
+    ("ALLOWED_ORIGINS", "https://*.example"),
+    ("ALLOWED_ORIGINS", "https://Shop.example"),
+    ("ALLOWED_ORIGINS", "https://shop.example:65536"),
+    ("ALLOWED_ORIGINS", "https://shop.example:443"),
     ("DEBUG", "maybe"),
     ("HTTPS_ONLY", "2"),
     ("DATABASE_URL", "nonsense"),
     ("DATABASE_URL", "mysql://db.example/shop"),
     ("DATABASE_URL", "postgres://db.example:port/shop"),
+    ("DATABASE_URL", "postgres://"),
+    ("DATABASE_URL", "postgres://db.example/"),
+    ("DATABASE_URL", "sqlite:////proc/nope/x.db"),
     ("REDIS_URL", "http://redis.example"),
     ("REDIS_URL", "redis.example:6379"),
     ("REDIS_URL", "redis://redis.example:port/0"),
     ("REDIS_URL", "redis://one.example/0,http://two.example"),
+    ("REDIS_URL", "sentinel://"),
+    ("REDIS_URL", "sentinel://:pass@/shop"),
+    ("REDIS_URL", ","),
     ("CELERY_BROKER_URL", "nonsense"),
     ("NOTIFICATION_RETENTION_DAYS", "0"),
+    ("NOTIFICATION_RETENTION_DAYS", "36501"),
+    ("NOTIFICATION_TAIL_SECONDS", "0.09"),
     ("NOTIFICATION_TAIL_SECONDS", "often"),
     ("STALL_SECONDS", "-1"),
     ("DRAIN_SECONDS", "nan"),
@@ -59,6 +72,7 @@ REFUSED: list[tuple[str, str | None]] = [
     ("MAX_SOCKETS", "1e3"),
     ("MAX_SOCKETS_PER_USER", "-1"),
     ("TICKET_CONNECTION_SECONDS", "an hour"),
+    ("TICKET_CONNECTION_SECONDS", "31536001"),
     ("WEB_THREADS", "0"),
     ("API_RATE", "lots"),
     ("HINT_FAULTS", "drop=2"),
@@ -95,6 +109,11 @@ def test_every_process_stops_at_a_wrong_value_and_says_so_once(line: str):
     output = done.stdout + done.stderr
     assert output.count("orderwire: SECRET_KEY is not set") == 1
     assert "Traceback" not in output
+
+
+def test_origins_are_taken_as_browsers_send_them():
+    several = ["https://shop.example", "http://localhost:8000", "https://[::1]:8443", "https://xn--bcher-kva.example"]
+    assert settings_with("ALLOWED_ORIGINS", ALLOWED_ORIGINS=",".join(several))["ALLOWED_ORIGINS"] == several
 
 
 def test_every_secret_may_come_from_a_file(tmp_path: Path):
