@@ -1,7 +1,8 @@
 """Reading the environment: `read`, and the kinds of values that a variable may have.
 
-Called by `settings` alone. A value that is not of its kind raises ValueError, and `read` makes of it the one clear line
-with which the start stops. No line repeats a value that may hold a password.
+Called by `settings`, and by gunicorn's configuration for what belongs to processes and sockets. A value that is not of
+its kind raises ValueError, and `read` makes of it the one clear line with which the start stops. No line repeats a
+value that may hold a password.
 """
 
 from __future__ import annotations
@@ -67,6 +68,13 @@ def positive(name: str, *, at_most: int | None = None) -> int:
         raise ValueError("a number above 0 is needed")
     if at_most is not None and number > at_most:
         raise ValueError(f"a number of at most {at_most} is needed")
+    return number
+
+
+def port(name: str) -> int:
+    number: int = env.int(name)
+    if not 1 <= number <= MAX_PORT:
+        raise ValueError(f"a port from 1 to {MAX_PORT} is needed")
     return number
 
 

@@ -17,26 +17,18 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
+from config.environment import port, positive, read, seconds
 from config.worker import reloading
 
 worker_class = "config.worker.Worker"
 
-
-def seconds(name: str, default: float) -> float:
-    """A variable that config/settings.py checks; with one that it refuses no worker starts."""
-    try:
-        return float(os.environ.get(name) or default)
-    except ValueError:
-        return default
-
-
 # Every address: inside a container or behind a platform's router that is the only one that is reached. `make run`,
 # which serves demo passwords, binds the loopback instead (--bind wins over this file).
-bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+bind = f"0.0.0.0:{read(port, 'PORT', 8000)}"
 
 # One process uses one core; start one for each. More than one needs REDIS_URL,
 # else what one process publishes reaches the others' sockets only at their next tail check.
-workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
+workers = read(positive, "WEB_CONCURRENCY", 1)
 
 # Connections that may wait while a worker is busy: a whole shop's browsers come back at once after a deploy. The
 # kernel cuts it to net.core.somaxconn, 4096 on Linux since 5.4.
@@ -44,7 +36,7 @@ backlog = 4096
 
 # The drain says good-bye to every socket within DRAIN_SECONDS; after it, requests and answers in flight get the ten
 # seconds that the worker class gives them, and five more are for a busy machine. Then gunicorn kills.
-graceful_timeout = int(seconds("DRAIN_SECONDS", 10)) + 15
+graceful_timeout = int(read(seconds, "DRAIN_SECONDS", 10)) + 15
 
 # A worker whose event loop has not turned for this long is stuck, and is replaced.
 timeout = 30
@@ -105,7 +97,7 @@ class logger_class(Logger):  # noqa: N801 -- the name by which gunicorn looks fo
 # stops reading, or a phone that leaves without a word, is held until the kernel's own limit of some fifteen minutes:
 # uvicorn's ping time-out waits for the write buffer to empty. Ten seconds more than the bound after which a reader
 # without progress is closed with 4001, so that one that wakes up meanwhile still reads that code.
-TCP_USER_TIMEOUT_MS = int((seconds("STALL_SECONDS", 30) + 10) * 1000)
+TCP_USER_TIMEOUT_MS = int((read(seconds, "STALL_SECONDS", 30) + 10) * 1000)
 
 # What the folder is called in which the workers share what they have counted, for /metrics.
 COUNTED = "orderwire-metrics-"

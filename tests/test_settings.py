@@ -89,6 +89,24 @@ def test_a_wrong_value_is_one_line_that_names_it(name: str, value: str | None):
     assert line.startswith(f"orderwire: {name.removesuffix('_FILE')} ")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "99999"),
+        ("PORT", "0"),
+        ("PORT", "http"),
+        ("WEB_CONCURRENCY", "0"),
+        ("DRAIN_SECONDS", "nan"),
+        ("STALL_SECONDS", "inf"),
+    ],
+)
+def test_gunicorn_says_a_wrong_value_in_one_line_too(name: str, value: str):
+    done = start(["sh", "-c", f"exec {procfile()['web']}"], **{name: value})
+    assert done.returncode == 1
+    [line] = (done.stdout + done.stderr).splitlines()
+    assert line.startswith(f"orderwire: {name} is not usable: ")
+
+
 @pytest.mark.parametrize("value", ["redis://u:hunter2@r.example:port/0", "hunter2@r.example", "amqq://u:hunter2@r/"])
 @pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL", "DATABASE_URL"])
 def test_a_password_in_a_wrong_url_is_not_repeated(name: str, value: str):
@@ -170,7 +188,7 @@ def read_by_the_code() -> set[str]:
     """Each variable that the settings and the servers' configuration read."""
     settings = re.findall(r'\bread\((?:[\w.]+|partial\(.*?\)), "([A-Z_]+)"', (ROOT / "config/settings.py").read_text())
     gunicorn = re.findall(
-        r'(?:environ\.get|seconds)\(["\']([A-Z_]+)["\']', (ROOT / "deploy/gunicorn.conf.py").read_text()
+        r'(?:environ\.get\(|read\(\w+, )["\']([A-Z_]+)["\']', (ROOT / "deploy/gunicorn.conf.py").read_text()
     )
     return {*settings, *gunicorn}
 
