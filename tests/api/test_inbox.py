@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AbstractUser, Permission
 from django.test import Client
+from django.utils import timezone
 
 from notifications import stream, tickets
 from orders import services
@@ -68,6 +69,30 @@ def test_a_ticket_for_a_customer_needs_the_permission(as_alice: Api, as_staff: A
 
 def test_a_ticket_finds_its_customer_in_any_spelling(as_staff: Api, alice: AbstractUser):
     credential = tickets.redeem(as_staff.post("tickets", {"customer": "\uff41lice"}).json["ticket"])  # a full-width a
+    assert credential is not None
+    assert credential.user_id == alice.pk
+
+
+def test_a_ticket_ends_with_the_session_that_bought_it(alice: Any):
+    client = Client()
+    client.force_login(alice)
+    bought = [client.post("/api/v1/tickets", {}, content_type="application/json").json()["ticket"] for _ in range(2)]
+    now = timezone.now()
+    redeemed = tickets.redeem(bought[0])
+    assert redeemed is not None
+    assert redeemed.checked_at < now  # so that a log-out from now on ends what it has opened
+    client.logout()
+    assert tickets.redeem(bought[1]) is None
+
+
+def test_a_customer_who_is_called_as_the_shops_account_does_not_become_it(as_staff: Api, alice: AbstractUser):
+    assert as_staff.post("tickets", {"customer": "staff"}).errors == {("/customer", "unknown_customer")}
+    alice.user_permissions.add(Permission.objects.get(codename="view_order"))
+    assert as_staff.post("tickets", {"customer": "alice"}).errors == {("/customer", "unknown_customer")}
+
+
+def test_a_customer_may_name_themselves(as_alice: Api, alice: AbstractUser):
+    credential = tickets.redeem(as_alice.post("tickets", {"customer": "alice"}).json["ticket"])
     assert credential is not None
     assert credential.user_id == alice.pk
 
