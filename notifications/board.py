@@ -134,17 +134,22 @@ class Board:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _look(self) -> None:
-        """Every few seconds, what was updated lately and not told."""
+        """Every few seconds: what was updated lately and not told, and who may not watch any more."""
         since = timezone.now()
         while True:
             await asyncio.sleep(settings.NOTIFICATION_TAIL_SECONDS)
             looked_at = timezone.now()
             try:
                 versions = await self._database.run(_versions_since, since - OVERLAP)
+                watching = {subscriber.credential.user_id for subscriber in self._watchers}
+                gone = watching - await self._database.run(_who_may_watch, watching)
             except DatabaseError as error:
                 logger.warning("The board cannot look for changes: %r", error)
                 continue
             since = looked_at
+            for subscriber in self._watchers:
+                if subscriber.credential.user_id in gone:
+                    subscriber.close(CloseCode.NOT_ALLOWED)
             self._told = {number: self._told[number] for number in versions.keys() & self._told.keys()}
             self._note([number for number, version in versions.items() if self._told.get(number) != version])
 
@@ -186,6 +191,10 @@ def _hand_over(subscriber: Subscriber, waiting: dict[str, str]) -> None:
 def _may_watch(user_id: int) -> bool:
     user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
     return user is not None and user.has_perm("orders.view_order")
+
+
+def _who_may_watch(user_ids: set[int]) -> set[int]:
+    return {user_id for user_id in user_ids if _may_watch(user_id)}
 
 
 def _versions_since(moment: datetime) -> dict[str, int]:

@@ -160,3 +160,19 @@ async def test_what_no_hint_announced_reaches_the_board_all_the_same(deploy: Dep
                 f"services.change_status(order=Order.objects.get(number='{number}'), to='shipped')",
             )
             assert (await order_at(connection, number, 2))["status"] == "shipped"
+
+
+async def test_who_may_not_watch_any_more_is_closed(deploy: Deploy) -> None:
+    deployment = deploy(NOTIFICATION_TAIL_SECONDS="0.2")
+    web = deployment.web()
+    async with board(web, deployment.token("staff")) as connection:
+        await frame(connection, "welcome")
+        deployment.manage(
+            "shell",
+            "--no-imports",
+            "-c",
+            "from django.contrib.auth import get_user_model;"
+            "staff = get_user_model().objects.get(username='staff');"
+            "staff.groups.clear(); staff.user_permissions.clear(); staff.is_superuser = False; staff.save()",
+        )
+        assert await close_code(connection) == 4505
