@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis as Client
 
-from notifications import layers
+from notifications import layers, publish
 from notifications.layers import RedisLayer, _host
+from notifications.membership import Membership
 from tests.database import EMBEDDED
 from tests.polling import PATIENCE, apoll
-from tests.servers import Redis
+from tests.servers import Redis, Sentinel
 
 needs_redis = pytest.mark.skipif(EMBEDDED, reason="the embedded default has no Redis")
 
@@ -195,6 +196,66 @@ async def test_a_redis_that_falls_silent_is_given_up_and_found_again(
                 return bool(heard)
 
             await apoll(is_heard)
+
+
+@needs_redis
+async def test_what_was_given_up_leaves_nothing_behind():
+    with Redis() as server:
+        layer = RedisLayer(urls=[server.url])
+        members = Membership(layer)
+        await members.open()
+        server.suspend()
+        await members.join(1)
+        opening = asyncio.create_task(layer.new_channel())
+        await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        server.resume()
+
+        async def left() -> bool:
+            return await members.leave(1)
+
+        await apoll(left)
+        await layer.group_add("user.2", *layer.channels)  # whatever was said before this has been heard
+        assert "user.1" not in await listened_to(server)
+        assert len(layer.channels) == 1
+        assert not layer._shards[0]._awaited
+        await layer.flush()
+
+
+@needs_redis
+async def test_health_checks_of_the_client_do_not_disturb_the_listening():
+    with Redis() as server:
+        layer = RedisLayer(urls=[f"{server.url}?health_check_interval=1"])
+        async with listening(layer, "user.0") as heard:
+            (channel,) = layer.channels
+            connection = layer._shards[0]._connection
+            connection.next_health_check = 0  # it is due
+            await layer.group_add("user.1", channel)
+            await say(layer, "user.1", "hello")
+            await apoll(lambda: heard == ["hello"])
+            assert layer._shards[0]._connection is connection
+
+
+@needs_redis
+async def test_a_layer_ends_also_when_redis_ends_at_that_moment():
+    with Redis() as server:
+        layer = RedisLayer(urls=[server.url])
+        await layer.new_channel()
+        layer._shards[0]._connection._reader.feed_eof()
+        async with asyncio.timeout(PATIENCE):
+            await layer.flush()
+
+
+@needs_redis
+async def test_a_sentinel_that_hangs_is_passed_over_within_one_hint():
+    with Redis() as server, Sentinel(server) as silent, Sentinel(server) as other:
+        silent.suspend()
+        layer = RedisLayer(urls=[f"sentinel://127.0.0.1:{silent.port},127.0.0.1:{other.port}/shop"])
+        async with asyncio.timeout(publish.SEND_TIMEOUT):
+            await say(layer, "user.1", "hello")
+        await layer.flush()
+        silent.resume()
 
 
 @needs_redis
