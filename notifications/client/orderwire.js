@@ -339,6 +339,7 @@ export class Orderwire extends EventTarget {
       if (stream !== this.stream || head !== this.after) this.#reset(frame);
     } else if (type === "read") {
       if (frame.up_to >= this.#read) this.#read = 0;
+      this.#head = Math.max(this.#head, frame.up_to + frame.unread); // It may overtake what it counts.
       this.#emit(type, frame);
     } else if (type === "progress" || type === "order" || type === "error") {
       this.#emit(type, frame);

@@ -390,6 +390,20 @@ test("unread counts the welcome, then what comes, then what is read", async () =
   assert.deepEqual(tab.heard.at(-1), { type: "read", up_to: 4, unread: 0 });
 });
 
+test("unread is right also when what is read overtakes what it counts", async () => {
+  const tab = await world.open({ after: 0 });
+  server.loses = 3;
+  for (let i = 0; i < 3; i++) server.append();
+  const stream = server.stream("alice");
+  stream.read = 1; // in another browser
+  server.toUser("alice", { type: "read", up_to: 1, unread: 2 });
+  await world.settle();
+  assert.equal(tab.feed.unread, 2);
+  stream.log.forEach((frame) => server.toUser("alice", frame));
+  await world.settle();
+  assert.deepEqual([tab.seen, tab.feed.unread, tab.feed.state], [[1, 2, 3], 2, "live"]);
+});
+
 test("what was marked as read while offline is sent after the next welcome, once confirmed no more", async () => {
   server.append();
   const tab = await world.open({ after: 0 });
