@@ -109,7 +109,16 @@ if database["ENGINE"] == "django.db.backends.postgresql":
     # HTTP runs on a fixed number of threads, so each may keep its connection; after a restart of PostgreSQL the health
     # check opens it anew instead of failing one request a thread.
     database |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
-    database["OPTIONS"] = {"connect_timeout": 5, **database.get("OPTIONS", {})}
+    database["OPTIONS"] = {
+        "connect_timeout": 5,
+        # A host that is gone without a word is noticed in some 25 s; the kernel's defaults take hours (seconds, and
+        # milliseconds for the last: postgresql.org/docs, libpq-connect).
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
+        **database.get("OPTIONS", {}),
+    }
 else:
     if database["NAME"] != ":memory:":
         try:
