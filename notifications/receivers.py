@@ -7,14 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.utils import timezone
 
 from notifications import publish, stream
+from notifications.models import Stream
 from notifications.protocol import Kind
 from orders.models import Order, StatusChange
 from orders.selectors import snapshot
 from orders.signals import orders_created, orders_updated, statuses_changed
+
+
+@receiver(post_save, sender=settings.AUTH_USER_MODEL)
+def give_a_stream(*, instance: Any, created: bool, raw: bool, **_: Any) -> None:
+    """Before anybody follows it: the hub would else begin it, and wait for whoever is just writing its first entry."""
+    if created and not raw:
+        Stream.objects.create(user=instance)
 
 
 @receiver(statuses_changed)

@@ -3,9 +3,11 @@
 import json
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
@@ -259,6 +261,28 @@ def test_changes_are_the_heads_that_moved_since_the_mark(alice: User, bob: User)
 def test_a_first_mark_tells_of_no_heads(alice: User):
     tell(alice)
     assert stream.changes_since(None).heads == {}
+
+
+@on_postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_can_be_read_while_its_first_entry_is_written(alice: User):
+    with elsewhere() as other:
+        writing = OpenTransaction(other, lambda: stream.append([event(alice)]))
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
+            assert stream.position(alice.pk).head == 0
+        writing.commit()
+    assert stream.position(alice.pk).head == 1
+
+
+@pytest.mark.django_db
+def test_who_was_there_before_is_given_a_stream_by_the_migration(alice: User, bob: User):
+    migration = import_module("notifications.migrations.0002_streams_of_users")
+    kept = stream.position(bob.pk).uid
+    Stream.objects.filter(user=alice).delete()
+    migration.begin_streams(apps, None)
+    assert set(Stream.objects.values_list("user", flat=True)) >= {alice.pk, bob.pk}
+    assert stream.position(bob.pk).uid == kept
 
 
 @on_postgres
