@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 from django.db import connection, connections, transaction
 
-from tests.polling import poll
+from tests.polling import PATIENCE, poll
 
 T = TypeVar("T")
 
@@ -27,6 +27,7 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="elsewhere")
+        self.open: list[OpenTransaction] = []
 
     def begin(self, function: Callable[[], T]) -> Future[T]:
         """Start it there, and go on here."""
@@ -37,6 +38,8 @@ class Elsewhere:
         return self.begin(function).result()
 
     def close(self) -> None:
+        for opened in self.open:
+            opened.give_up()  # a test that failed has not ended it
         self.do(connections.close_all)
         self._executor.shutdown()
 
@@ -58,6 +61,7 @@ class OpenTransaction:
         self._may_end = threading.Event()
         self._keeps = True
         self._future = other.begin(lambda: self._run(work))
+        other.open.append(self)
         poll(lambda: self._done.is_set() or self._future.done(), saying="the work of an open transaction")
 
     def _run(self, work: Callable[[], Any]) -> None:
@@ -75,10 +79,16 @@ class OpenTransaction:
         self._keeps = False
         self.commit()
 
+    def give_up(self) -> None:
+        """End it, if it was not ended, without a look at what became of it."""
+        if not self._may_end.is_set():
+            self._keeps = False
+            self._may_end.set()
+
 
 def together(*functions: Callable[[], T]) -> list[T | Exception]:
     """Call them at the same moment, each on a thread and a connection of its own; what they returned or raised."""
-    barrier = threading.Barrier(len(functions))
+    barrier = threading.Barrier(len(functions), timeout=PATIENCE)
 
     def call(function: Callable[[], T]) -> T | Exception:
         try:
