@@ -78,7 +78,7 @@ check: install ## Formatting, lint, types, import rules, missing migrations, dep
 	@echo "manage.py check --deploy --fail-level WARNING"
 	@$(DEPLOYED) $(BIN)/python manage.py check --deploy --fail-level WARNING
 
-bench: install ## Print what a connection and a delivery cost the server (some minutes)
+bench: install ## Print what a connection, a delivery and a request cost the server, the tutorial version beside (some minutes)
 	$(BIN)/python -m benchmarks.delivery $(ARGS)
 
 format: install ## Rewrite the code as `make check` wants it
