@@ -86,7 +86,7 @@ class Hub:
     # -- Life of the hub -------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        # Before the first subscriber, whose group would else be joined, and hear hints, only at the next tail check.
+        # Before the first subscriber, whose group would else be joined, and hear hints, only with `_tend_groups`.
         await self._membership.open()
         for work in (self._listen, self._read_log, self._check_tail, self._tend_groups, self._heartbeat):
             self._tasks.append(asyncio.create_task(work(), name=f"hub{work.__name__}"))
@@ -166,7 +166,7 @@ class Hub:
             self.size -= 1
             pings.discard(subscriber)
             self._behind.discard(subscriber)
-            # An empty feed stays until the next tail check: who only reloads a page finds it joined.
+            # An empty feed stays until `_tend_groups` comes by: who only reloads a page finds it joined.
             feed.subscribers.discard(subscriber)
 
     def _make_room(self, feed: Feed) -> None:

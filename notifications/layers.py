@@ -29,7 +29,7 @@ from redis.backoff import NoBackoff
 logger = logging.getLogger(__name__)
 
 #: Seconds for one answer of Redis. redis-py's default of 5 is too patient for a hint, and None would hang for ever on a
-#: Redis that accepts and never answers. Waiting for the next message is not counted: the layer polls for that.
+#: Redis that accepts and never answers. Waiting for the next message is not counted: `PING_SECONDS` is for that.
 SOCKET_TIMEOUT = 2.0
 #: Seconds to connect: on a refused connection the answer comes at once, on a lost host never.
 CONNECT_TIMEOUT = 1.0

@@ -175,30 +175,25 @@ window.EventSource = class extends EventTarget {
 """
 
 
-async def test_where_websockets_are_blocked_server_sent_events_carry_on(visit: Visit, office: BackOffice):
+@pytest.mark.parametrize(
+    ("blocked", "request_url"),
+    [([BLOCKED], "**/api/v1/stream*"), ([BLOCKED, STREAMS_CUT_OFF], "**/api/v1/notifications?*wait=*")],
+    ids=["server-sent events", "long polling"],
+)
+async def test_where_websockets_are_blocked_plain_http_carries_on(
+    visit: Visit, office: BackOffice, blocked: list[str], request_url: str
+):
     number = await office.create("alice")
     alice = await visit("alice")
-    await alice.context.add_init_script(BLOCKED)
+    for script in blocked:
+        await alice.context.add_init_script(script)
     page = await alice.log_in()
-    async with page.expect_request("**/api/v1/stream*"):
+    async with page.expect_request(request_url):
         await page.reload()
     await in_state(page, "live")
     await office.change(number, status="shipped")
     await expect(card(page, number)).to_contain_text("On its way")
     assert alice.sockets == []
-
-
-async def test_where_event_streams_are_cut_off_too_long_polling_carries_on(visit: Visit, office: BackOffice):
-    number = await office.create("alice")
-    alice = await visit("alice")
-    for script in (BLOCKED, STREAMS_CUT_OFF):
-        await alice.context.add_init_script(script)
-    page = await alice.log_in()
-    async with page.expect_request("**/api/v1/notifications?*wait=*"):
-        await page.reload()
-    await in_state(page, "live")
-    await office.change(number, status="shipped")
-    await expect(card(page, number)).to_contain_text("On its way")
 
 
 async def test_logging_out_in_one_tab_takes_the_orders_off_all_of_them(visit: Visit):

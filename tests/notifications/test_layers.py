@@ -207,7 +207,7 @@ async def test_what_was_given_up_leaves_nothing_behind():
         server.suspend()
         await members.join(1)
         opening = asyncio.create_task(layer.new_channel())
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it begins to wait for Redis
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
         server.resume()
