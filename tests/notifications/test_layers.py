@@ -210,16 +210,16 @@ async def test_what_was_given_up_leaves_nothing_behind():
         await asyncio.sleep(0)  # it begins to wait for Redis
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
-        server.resume()
 
         async def left() -> bool:
             return await members.leave(1)
 
         await apoll(left)
+        assert not layer._shards[0]._awaited
+        assert len(layer.channels) == 1
+        server.resume()
         await layer.group_add("user.2", *layer.channels)  # whatever was said before this has been heard
         assert "user.1" not in await listened_to(server)
-        assert len(layer.channels) == 1
-        assert not layer._shards[0]._awaited
         await layer.flush()
 
 
