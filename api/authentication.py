@@ -1,4 +1,4 @@
-"""Bearer tokens (RFC 6750) for REST framework, looked up by `notifications.credentials` as for the sockets."""
+"""Bearer tokens (RFC 6750) for REST framework, looked up by `notifications.access.credentials` as for the sockets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from notifications import credentials
+from notifications.access import credentials
 
 
 class BearerAuthentication(BaseAuthentication):

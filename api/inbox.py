@@ -15,7 +15,8 @@ from rest_framework.views import APIView
 
 from api import schema
 from api.serializers import NotificationQuery, ReadSerializer, TicketSerializer
-from notifications import credentials, stream, tickets
+from notifications.access import credentials, tickets
+from notifications.log import stream
 from orders.selectors import rfc3339
 
 

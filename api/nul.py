@@ -9,7 +9,7 @@ from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
 
 from api.problems import PREFIX
-from notifications import credentials
+from notifications.access import credentials
 
 
 class NoNul:

@@ -16,8 +16,8 @@ from rest_framework import serializers
 
 from api import serializers as api
 from api.batch import MAX_LINES, LineSerializer
-from notifications.protocol import Kind
 from orders.lifecycle import Status
+from orders.notify import Kind
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -243,7 +243,7 @@ def describe_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def describe_stream(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add `/api/v1/stream`, which is `notifications.streaming` and no view; a postprocessing hook too."""
+    """Add `/api/v1/stream`, which is `notifications.sockets.streaming` and no view; a postprocessing hook too."""
     after = {"schema": {"type": "integer", "minimum": 0}}
     result["paths"]["/api/v1/stream"] = {
         "get": {

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
 from api.fields import Amount, Digits, Flag, Moment, Text, UserName, WebAddress, Whole
-from notifications import stream
+from notifications.log import stream
 from notifications.protocol import MAX_SEQ
 from orders.lifecycle import Status
 from orders.models import Order, StatusChange
@@ -139,7 +139,7 @@ class StatusChangeSerializer(serializers.Serializer):
 
 
 class NotificationQuery(StrictSerializer):
-    """The query of `/notifications`. `wait` and `stream` are read before, by `notifications.streaming`."""
+    """The query of `/notifications`. `wait` and `stream` are read before, by `notifications.sockets.streaming`."""
 
     unknown = serializers.ErrorDetail("This parameter is not known.", code="unknown_parameter")
 

@@ -1,4 +1,4 @@
-"""The routes below `/api/v1/`; `/api/v1/stream` is `notifications.routing`'s."""
+"""The routes below `/api/v1/`; `/api/v1/stream` is `notifications.sockets.routing`'s."""
 
 from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter

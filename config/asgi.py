@@ -17,15 +17,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django_application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402  (after Django is set up)
+from django.urls import path  # noqa: E402
 
 from config.bodies import Bodies  # noqa: E402
 from config.health import Probes  # noqa: E402
 from config.metrics import count_sockets  # noqa: E402
-from notifications import publish  # noqa: E402
-from notifications.board import Board  # noqa: E402
-from notifications.hub import Hub  # noqa: E402
-from notifications.middleware import Authentication  # noqa: E402
-from notifications.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
+from notifications.access.authentication import Authentication  # noqa: E402
+from notifications.delivery.hub import Hub  # noqa: E402
+from notifications.hints import publish  # noqa: E402
+from notifications.sockets.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
+from orders.board import Board, BoardConsumer  # noqa: E402
 
 
 async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -55,12 +56,13 @@ async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
             return
 
 
+sockets = [path("ws/board", BoardConsumer.as_asgi()), *websocket_urlpatterns]
 http = Bodies(WSGIMiddleware(cast(Any, django_application), workers=settings.WEB_THREADS))
 
 application = ProtocolTypeRouter(
     {
         "lifespan": lifespan,
         "http": Probes(URLRouter(http_urlpatterns(http))),
-        "websocket": Authentication(URLRouter(websocket_urlpatterns)),
+        "websocket": Authentication(URLRouter(sockets)),
     }
 )

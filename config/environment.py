@@ -86,7 +86,7 @@ def seconds(name: str, *, at_least: float = 0) -> float:
 
 
 def faults(name: str) -> dict[str, Any]:
-    """What `notifications.testing.FaultyLayer` takes: `drop=0.1,double=0.1,seed=7`."""
+    """What `notifications.hints.faults.FaultyLayer` takes: `drop=0.1,double=0.1,seed=7`."""
     found: dict[str, Any] = {}
     for word in words(name):
         key, _, value = word.partition("=")

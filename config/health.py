@@ -13,7 +13,7 @@ from typing import Any
 from django.db import DatabaseError, close_old_connections, connection
 
 from notifications.database import DatabaseThreads
-from notifications.hub import Hub
+from notifications.delivery.hub import Hub
 
 
 class Probes:

@@ -28,7 +28,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from notifications.hub import Hub
+from notifications.delivery.hub import Hub
 
 REQUESTS = Counter("orderwire_http_requests_total", "Requests answered by Django.", ["method", "route", "status"])
 SECONDS = Histogram(

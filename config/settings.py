@@ -61,8 +61,9 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "knox",
-    "orders",
     "notifications",
+    "orders",
+    "orders.pages",
     "api",
 ]
 
@@ -143,7 +144,7 @@ REDIS_URLS: list[str] = read(redis_urls, "REDIS_URL", [])
 
 if REDIS_URLS:
     CHANNEL_LAYERS: dict[str, Any] = {
-        "default": {"BACKEND": "notifications.layers.RedisLayer", "CONFIG": {"urls": REDIS_URLS}}
+        "default": {"BACKEND": "notifications.hints.layers.RedisLayer", "CONFIG": {"urls": REDIS_URLS}}
     }
 else:
     # One channel serves the whole process here, so its capacity is that of all users' hints.
@@ -154,7 +155,7 @@ HINT_FAULTS: dict[str, Any] = read(faults, "HINT_FAULTS", {})
 if HINT_FAULTS:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "notifications.testing.FaultyLayer",
+            "BACKEND": "notifications.hints.faults.FaultyLayer",
             "CONFIG": {"layer": CHANNEL_LAYERS["default"], **HINT_FAULTS},
         }
     }

@@ -11,5 +11,5 @@ urlpatterns = [
     path("api/v1/", include("api.urls")),
     path("asyncapi.yaml", asyncapi, name="asyncapi-root"),
     path("admin/", admin.site.urls),
-    path("", include("notifications.urls")),
+    path("", include("orders.pages.urls")),
 ]

@@ -1,4 +1,4 @@
-"""The notifications room."""
+"""The engine: numbered streams, hints, delivery, sockets, access. Knows nothing of what is told."""
 
 from django.apps import AppConfig
 
@@ -8,4 +8,5 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from notifications import receivers, revocation  # noqa: F401  (they listen to orders, sessions, tokens, users)
+        from notifications.access import revocation  # noqa: F401  (listens to sessions, tokens, users)
+        from notifications.log import beginnings  # noqa: F401  (listens to users)

@@ -3,19 +3,18 @@
 Pure functions from values to JSON texts and back. A frame is rendered once and never parsed again on its way out: the
 text that `notification()` returns is stored in the log and is, byte for byte, what every client gets, live or replayed.
 
-To add a kind of notification: add it to `Kind`, and call `stream.append` where it happens. To add a close code: add it
-to `CloseCode`; clients come back after a 40xx and stop after a 45xx.
+What a notification tells of is the caller's: its kind and its body pass through here unread. To add a close code: add
+it to `CloseCode`; clients come back after a 40xx and stop after a 45xx.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
-
-from orders.selectors import rfc3339
 
 #: The version of this protocol, in `welcome` and in the subprotocol's name.
 PROTOCOL = 1
@@ -24,14 +23,6 @@ SUBPROTOCOL = "orderwire.v1"
 MAX_SEQ = 2**63 - 1
 #: Ahead of the ticket in the second subprotocol that a browser offers.
 TICKET_PREFIX = "ticket."
-
-
-class Kind(StrEnum):
-    """What a notification tells of."""
-
-    ORDER_CREATED = "order.created"
-    ORDER_STATUS_CHANGED = "order.status_changed"
-    ORDER_UPDATED = "order.updated"
 
 
 class CloseCode(IntEnum):
@@ -68,7 +59,7 @@ class Entry(NamedTuple):
 
 
 def welcome(*, user: str, stream: str, head: int, after: int, unread: int, ping_seconds: int) -> str:
-    return _frame(
+    return frame(
         "welcome",
         protocol=PROTOCOL,
         user=user,
@@ -80,36 +71,37 @@ def welcome(*, user: str, stream: str, head: int, after: int, unread: int, ping_
     )
 
 
-def notification(*, seq: int, kind: Kind, at: datetime, order: dict[str, Any] | None, note: str) -> str:
-    return _frame("notification", seq=seq, kind=kind, at=rfc3339(at), order=order, note=note)
+def notification(*, seq: int, kind: str, at: datetime, body: Mapping[str, Any]) -> str:
+    """`body` is the caller's, ready for JSON: its fields stand beside `type`, `seq`, `kind` and `at`.
 
-
-def order(snapshot: dict[str, Any]) -> str:
-    """To boards: the latest state of an order."""
-    return _frame("order", order=snapshot)
+    Raises TypeError when it brings one of these names itself.
+    """
+    moment = at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return frame("notification", seq=seq, kind=kind, at=moment, **body)
 
 
 def reset(*, stream: str, head: int, reason: Reset) -> str:
-    return _frame("reset", stream=stream, head=head, reason=reason)
+    return frame("reset", stream=stream, head=head, reason=reason)
 
 
 def ping(*, head: int) -> str:
-    return _frame("ping", head=head)
+    return frame("ping", head=head)
 
 
 def read(*, up_to: int, unread: int) -> str:
-    return _frame("read", up_to=up_to, unread=unread)
+    return frame("read", up_to=up_to, unread=unread)
 
 
 def error(*, code: str, detail: str) -> str:
-    return _frame("error", code=code, detail=detail)
+    return frame("error", code=code, detail=detail)
 
 
 def bye(*, code: CloseCode, retry_ms: tuple[int, int]) -> str:
-    return _frame("bye", code=code, retry_ms=retry_ms)
+    return frame("bye", code=code, retry_ms=retry_ms)
 
 
-def _frame(type_: str, **fields: Any) -> str:
+def frame(type_: str, /, **fields: Any) -> str:
+    """A frame of any type: applications send their own beside those above."""
     return json.dumps({"type": type_, **fields}, ensure_ascii=False, separators=(",", ":"))
 
 

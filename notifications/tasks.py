@@ -10,7 +10,8 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 from knox.models import AuthToken
 
-from notifications import revocation, stream, tickets
+from notifications.access import revocation, tickets
+from notifications.log import stream
 
 
 @shared_task(name="notifications.trim")

@@ -1,4 +1,4 @@
-"""The orders room."""
+"""Orders: their rows and rules, and on top of them who is told what."""
 
 from django.apps import AppConfig
 
@@ -8,4 +8,4 @@ class OrdersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from orders import signals  # noqa: F401  (registers the post_save receiver)
+        from orders import notify, signals  # noqa: F401  (they register their receivers)

@@ -15,7 +15,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from knox.models import AuthToken
 
-from notifications.routing import http_urlpatterns, websocket_urlpatterns
+from config.asgi import sockets
+from notifications.sockets.routing import http_urlpatterns
 from orders import services
 from orders.models import Order
 
@@ -73,7 +74,7 @@ def test_every_route_is_known_here():
 def test_every_route_beside_django_is_known():
     """Each of them has its own tests of who may: tests/acceptance/test_credentials.py and test_over_http.py."""
     known = {"ws/notifications", "ws/board", "api/v1/stream", "api/v1/notifications", ""}
-    beside = [*http_urlpatterns(lambda *_: None), *websocket_urlpatterns]
+    beside = [*http_urlpatterns(lambda *_: None), *sockets]
     assert {str(route.pattern) for route in beside} == known
 
 

@@ -10,11 +10,13 @@ import yaml
 from django.utils import timezone
 from jsonschema import Draft202012Validator
 
-from notifications import protocol, stream
-from notifications.protocol import CloseCode, Kind, Reset
+from notifications import protocol
+from notifications.log import stream
+from notifications.protocol import CloseCode, Reset
 from orders import services
 from orders.lifecycle import Status
 from orders.models import Order
+from orders.notify import Kind
 from orders.selectors import snapshot
 from tests.api.client import Api
 from tests.asyncapi import DOCUMENT, check, messages
@@ -56,13 +58,16 @@ def test_the_enumerations_are_ours():
 def test_whatever_the_protocol_can_say_is_described(order: Order):
     frames = [
         protocol.welcome(user="alice", stream="s", head=1, after=0, unread=1, ping_seconds=25),
-        protocol.order(snapshot(order)),
+        protocol.frame("order", order=snapshot(order)),
         protocol.ping(head=0),
         protocol.read(up_to=1, unread=0),
         protocol.error(code="binary", detail="Frames are JSON texts."),
         *(protocol.reset(stream="s", head=0, reason=reason) for reason in Reset),
         *(protocol.bye(code=code, retry_ms=(0, 1_000)) for code in CloseCode),
-        *(protocol.notification(seq=1, kind=kind, at=timezone.now(), order=None, note="") for kind in Kind),
+        *(
+            protocol.notification(seq=1, kind=kind, at=timezone.now(), body={"order": None, "note": ""})
+            for kind in Kind
+        ),
     ]
     said = {json.loads(frame)["type"] for frame in frames}
     assert said == {message["payload"]["properties"]["type"]["const"] for message in messages("send")}

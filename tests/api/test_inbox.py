@@ -7,7 +7,8 @@ from django.contrib.auth.models import AbstractUser, Permission
 from django.test import Client
 from django.utils import timezone
 
-from notifications import stream, tickets
+from notifications.access import tickets
+from notifications.log import stream
 from orders import services
 from orders.models import Order
 from tests.api.client import Api

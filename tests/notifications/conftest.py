@@ -12,20 +12,21 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from notifications import publish, stream
-from notifications.credentials import Credential
+from notifications.access.credentials import Credential
 from notifications.database import DatabaseThreads
-from notifications.hub import Hub
-from notifications.protocol import CloseCode, Kind
-from notifications.subscriber import Subscriber
+from notifications.delivery.hub import Hub
+from notifications.delivery.subscriber import Subscriber
+from notifications.hints import publish
+from notifications.log import stream
+from notifications.protocol import CloseCode
 from tests.polling import apoll
 
 T = TypeVar("T")
 
 
-def event(user: User, note: str = "", order: dict[str, Any] | None = None) -> stream.Event:
+def event(user: User, note: str = "", thing: dict[str, Any] | None = None) -> stream.Event:
     return stream.Event(
-        user_id=user.pk, kind=Kind.ORDER_STATUS_CHANGED, at=timezone.now(), order=order or {"number": "SO-1"}, note=note
+        user_id=user.pk, kind="thing.changed", at=timezone.now(), body={"thing": thing or {"key": "A"}, "note": note}
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from notifications import stream
+from notifications.log import stream
 
 
 class Command(BaseCommand):

@@ -1,0 +1,101 @@
+"""Authentication of a handshake, in the order of the contract: Bearer token, ticket, session cookie.
+
+Puts a `Credential`, or the `CloseCode` of a refusal, into `scope["credential"]`; the consumer acts on it. A browser
+sends its cookies to us from any page, so whenever the cookie is what authenticates, the page's origin must be an
+allowed one.
+Credentials are never read from the URL: URLs are logged.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.http import parse_cookie
+from django.http.request import validate_host
+
+from notifications import protocol
+from notifications.access import credentials, tickets
+from notifications.access.credentials import Credential
+from notifications.database import DatabaseThreads
+from notifications.protocol import TICKET_PREFIX, CloseCode
+
+logger = logging.getLogger(__name__)
+
+#: Handshakes come in storms; two threads check them by turns, and leave the database to the others.
+HANDSHAKE_THREADS = 2
+
+
+class Authentication:
+    """ASGI middleware around the consumers."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.database = DatabaseThreads("handshake", HANDSHAKE_THREADS)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        try:
+            credential = await self.authenticate(scope)
+        except DatabaseError as error:
+            logger.warning("A handshake cannot be checked: %r", error)
+            credential = CloseCode.BUSY
+        await self.inner({**scope, "credential": credential}, receive, send)
+
+    async def authenticate(self, scope: dict[str, Any]) -> Credential | CloseCode:
+        """The first kind of credential that is there decides, also if it is a bad one."""
+        headers = headers_of(scope)
+        found: Credential | None = None
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        ticket = _ticket(scope)
+        session_key = parse_cookie(headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME)
+        if scheme.lower() == "bearer":
+            found = await self.database.run(credentials.from_token, token.strip())
+        elif ticket is not None:
+            found = await self.database.run(tickets.redeem, ticket)
+        elif session_key:
+            # Browsers send Origin with every WebSocket handshake (RFC 6455, 4.1), but not with a GET to the same site.
+            required = scope["type"] == "websocket" or "origin" in headers
+            if required and not origin_is_allowed_in(scope, headers):
+                return CloseCode.FORBIDDEN_ORIGIN
+            found = await self.database.run(credentials.from_session, session_key)
+        return found or CloseCode.NOT_AUTHENTICATED
+
+
+def headers_of(scope: dict[str, Any]) -> dict[str, str]:
+    """The request's headers by their names in lower case; of a repeated one the last."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def origin_is_allowed_in(scope: dict[str, Any], headers: dict[str, str]) -> bool:
+    """`origin_is_allowed` for a request."""
+    secure = scope.get("scheme") in ("wss", "https")
+    return origin_is_allowed(headers.get("origin"), headers.get("host", ""), secure=secure)
+
+
+def origin_is_allowed(origin: str | None, host: str, *, secure: bool) -> bool:
+    """Whether a page from `origin` may use the user's cookie: this very site, or one named in `ALLOWED_ORIGINS`.
+
+    Compared whole, scheme and port included (RFC 6454); one that is missing is not allowed.
+    """
+    if not origin:
+        return False
+    if origin in settings.ALLOWED_ORIGINS or "*" in settings.ALLOWED_ORIGINS:
+        return True
+    if not validate_host(_without_port(host), settings.ALLOWED_HOSTS):
+        return False
+    return origin == f"{'https' if secure else 'http'}://{host}"
+
+
+def _ticket(scope: dict[str, Any]) -> str | None:
+    """The ticket in the subprotocol pair `orderwire.v1, ticket.<ticket>`."""
+    offered = scope.get("subprotocols", ())
+    if protocol.SUBPROTOCOL not in offered:
+        return None
+    return next((name.removeprefix(TICKET_PREFIX) for name in offered if name.startswith(TICKET_PREFIX)), None)
+
+
+def _without_port(host: str) -> str:
+    name, separator, port = host.rpartition(":")
+    return name.lower() if separator and port.isdigit() else host.lower()

@@ -1,0 +1,206 @@
+"""The stream: append, read after a position, heads. The truth of which every push is only a hint.
+
+`append` runs in the transaction of the change that it tells of, so both commit or neither does. Numbering locks the
+user's stream row until that commit: numbers are therefore gapless and in commit order, and a reader that has seen
+number n will never see n-1 appear later. Reading is for `hub` and the HTTP API. Nothing else touches these tables.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.db.models import BigIntegerField, Expression, Max, Q
+
+from notifications import protocol
+from notifications.hints import publish
+from notifications.log.models import Notification, Stream, new_stream_id
+from notifications.protocol import Entry
+
+#: How many notifications of one stream are read at a time: a page of some 100 KiB, written to a socket in a moment.
+PAGE = 200
+#: How many streams one statement names: SQLite takes 32,766 parameters and an expression depth of 1,000.
+STREAMS_PER_QUERY = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to tell one user; it gets its number when it is appended."""
+
+    user_id: int
+    #: A word of the application's own, up to 32 characters.
+    kind: str
+    at: datetime
+    #: Ready for JSON; its fields stand in the frame beside `type`, `seq`, `kind` and `at`.
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a stream stands: what a handshake, and whoever hands out a snapshot, has to know."""
+
+    uid: str
+    head: int
+    read_up_to: int
+    trimmed_up_to: int
+
+    @property
+    def unread(self) -> int:
+        return self.head - self.read_up_to
+
+
+def append(events: Sequence[Event]) -> None:
+    """Number the events and write them down; publish them once this transaction has committed.
+
+    Raises `TransactionManagementError` outside a transaction: the change and its notification must commit together.
+    """
+    if not events:
+        return
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("stream.append() belongs into the transaction of the change.")
+    by_user: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        by_user[event.user_id].append(event)
+    advanced = _advance({user_id: len(theirs) for user_id, theirs in by_user.items()})
+    entries: dict[int, list[Entry]] = {}
+    rows = []
+    for user_id, (head, _) in advanced.items():
+        theirs = by_user[user_id]
+        entries[user_id] = []
+        for seq, event in enumerate(theirs, start=head - len(theirs) + 1):
+            frame = protocol.notification(seq=seq, kind=event.kind, at=event.at, body=event.body)
+            entries[user_id].append(Entry(seq, frame))
+            rows.append(
+                Notification(
+                    stream_id=user_id,
+                    seq=seq,
+                    kind=event.kind,
+                    at=event.at,
+                    frame=frame,
+                    tx=CurrentTransaction(),
+                )
+            )
+    Notification.objects.bulk_create(rows)
+    for user_id, (_, uid) in advanced.items():
+        publish.on_commit(publish.Appended(user_id, uid, entries[user_id]))
+
+
+def _advance(counts: Mapping[int, int]) -> dict[int, tuple[int, str]]:
+    """Move each user's head by a count; gives the new head and the stream's id.
+
+    One statement on PostgreSQL and on SQLite. Its row locks, taken in the order of user ids so that two batches cannot
+    wait for each other, last until the commit.
+    """
+    table = connection.ops.quote_name(Stream._meta.db_table)
+    advanced: dict[int, tuple[int, str]] = {}
+    users = sorted(counts)
+    for start in range(0, len(users), STREAMS_PER_QUERY):
+        some = users[start : start + STREAMS_PER_QUERY]
+        values = ", ".join(["(%s, %s, %s, 0, 0)"] * len(some))
+        parameters = [value for user_id in some for value in (user_id, new_stream_id(), counts[user_id])]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} (user_id, uid, head, read_up_to, trimmed_up_to) VALUES {values} "  # noqa: S608
+                f"ON CONFLICT (user_id) DO UPDATE SET head = {table}.head + excluded.head "
+                "RETURNING user_id, head, uid",
+                parameters,
+            )
+            advanced |= {user_id: (head, uid) for user_id, head, uid in cursor.fetchall()}
+    return advanced
+
+
+def position(user_id: int) -> Position:
+    """Where the user's stream stands now; a user who has none yet gets an empty one, so that its id can be named."""
+    return positions([user_id])[user_id]
+
+
+def positions(user_ids: Collection[int]) -> dict[int, Position]:
+    """`position` of many users in one query. Users who are gone are left out, and spoil nothing for the others."""
+    found = _positions(user_ids)
+    if missing := sorted(set(user_ids) - found.keys()):
+        missing = list(get_user_model().objects.filter(pk__in=missing).order_by("pk").values_list("pk", flat=True))
+        # Two first handshakes of one user may meet here: the constraint lets one of them in.
+        Stream.objects.bulk_create([Stream(user_id=user_id) for user_id in missing], ignore_conflicts=True)
+        found |= _positions(missing)
+    return found
+
+
+def _positions(user_ids: Collection[int]) -> dict[int, Position]:
+    rows = Stream.objects.filter(user_id__in=user_ids)
+    columns = ("user_id", "uid", "head", "read_up_to", "trimmed_up_to")
+    return {user_id: Position(*rest) for user_id, *rest in rows.values_list(*columns)}
+
+
+def read_after(after: Mapping[int, int], *, limit: int = PAGE) -> dict[int, list[Entry]]:
+    """The next entries of many streams, `{user_id: [Entry, ...]}`, up to `limit` for each, after the numbers given.
+
+    Numbers have no gaps, so a range of numbers is a page: one indexed range for each stream, many in one query.
+    """
+    entries: dict[int, list[Entry]] = {user_id: [] for user_id in after}
+    users = sorted(after)
+    for start in range(0, len(users), STREAMS_PER_QUERY):
+        wanted = Q()
+        for user_id in users[start : start + STREAMS_PER_QUERY]:
+            wanted |= Q(stream_id=user_id, seq__gt=after[user_id], seq__lte=after[user_id] + limit)
+        rows = Notification.objects.filter(wanted).order_by("stream_id", "seq").values_list("stream_id", "seq", "frame")
+        for user_id, seq, frame in rows:
+            entries[user_id].append(Entry(seq, frame))
+    return entries
+
+
+def mark_read(user_id: int, up_to: int) -> Position:
+    """Remember that the user has read everything up to a number (never less than before, never beyond the head)."""
+    with transaction.atomic():
+        stream = Stream.objects.select_for_update(no_key=True).filter(user_id=user_id).first()
+        if stream is not None and stream.read_up_to < (reached := min(up_to, stream.head)):
+            stream.read_up_to = reached
+            stream.save(update_fields=["read_up_to"])
+            publish.on_commit(publish.ReadUpTo(user_id, reached, stream.head - reached))
+    return position(user_id)
+
+
+def trim(before: datetime) -> int:
+    """Delete the notifications of before a moment; gives their number.
+
+    Each stream remembers how far it was trimmed, in the same transaction, so that who resumes from before that is
+    reset and not left with a gap.
+    """
+    old = Notification.objects.filter(at__lt=before)
+    if connection.vendor == "sqlite":
+        # Its newest notification stays: the next one's number, and so the marks of all processes, follow from it.
+        old = old.filter(tx__lt=Notification.objects.order_by("-tx").values("tx")[:1])
+    ends = list(old.order_by().values_list("stream_id").annotate(end=Max("seq")))
+    deleted = 0
+    for user_id, end in ends:
+        with transaction.atomic():
+            Stream.objects.filter(user_id=user_id, trimmed_up_to__lt=end).update(trimmed_up_to=end)
+            deleted += Notification.objects.filter(stream_id=user_id, seq__lte=end)._raw_delete(connection.alias)
+    return deleted
+
+
+def restart_all() -> int:
+    """Give every stream a new id; gives their number. After a backup was restored, the numbers that clients hold may be
+    those of notifications that no longer exist: with the new id each of them is reset to a snapshot.
+    """
+    streams = list(Stream.objects.only("uid"))
+    for stream in streams:
+        stream.uid = new_stream_id()
+    Stream.objects.bulk_update(streams, ["uid"], batch_size=STREAMS_PER_QUERY)
+    return len(streams)
+
+
+class CurrentTransaction(Expression):
+    """The number of the writing transaction, for `Notification.tx`."""
+
+    output_field = BigIntegerField()
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        return "pg_current_xact_id()::text::bigint", []
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        return f"(SELECT coalesce(max(tx), 0) + 1 FROM {Notification._meta.db_table})", []  # noqa: S608 -- our own table

@@ -1,0 +1,116 @@
+"""The consumer of `/ws/notifications`: handshake, inbound frames, close codes.
+
+A Channels consumer whose events do not go through the generic dispatch: that would close old database connections on a
+shared thread before every event, and put a queue and two tasks in the way of each. Frames come from the hub through the
+subscriber's outbox, straight to the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+
+from notifications import protocol
+from notifications.access import tickets
+from notifications.access.credentials import Credential
+from notifications.database import DatabaseThreads
+from notifications.delivery.subscriber import Subscriber
+from notifications.log import stream
+from notifications.protocol import CloseCode
+from notifications.sockets import connection
+
+#: How many bad frames one connection may send before it is closed.
+MAX_BAD_FRAMES = 10
+#: Frames that a client may send within RATE_SECONDS: pongs and reading marks come a few a minute.
+MAX_FRAMES = 30
+RATE_SECONDS = 10.0
+
+#: For what inbound frames read and write: rare and short.
+_database = DatabaseThreads("inbound")
+
+
+class NotificationConsumer(AsyncConsumer):
+    """One socket of one user. `scope["credential"]` is `middleware`'s, `scope["state"]["hub"]` the server's."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self._receive, self._send = receive, send
+        self._bad_frames = 0
+        if (await receive())["type"] != "websocket.connect":
+            return
+        # A close before the accept is a bare 403, of which a browser's script learns nothing: so accept in any case.
+        await send({"type": "websocket.accept", "subprotocol": _subprotocol(scope)})
+        code = await self._follow(scope)
+        if code is not None:
+            closing = {"type": "websocket.close", "code": int(code), "reason": code.name.lower()}
+            await connection.within_moments(send(closing))
+
+    async def _follow(self, scope: dict[str, Any]) -> CloseCode | None:
+        credential: Credential | CloseCode = scope["credential"]
+        if isinstance(credential, CloseCode):
+            return credential
+        try:
+            after, stream_uid = connection.position(scope["query_string"])
+        except connection.BadPosition:
+            return CloseCode.BAD_FRAME
+        return await connection.follow(
+            scope["state"]["hub"],
+            credential,
+            send=self._send_text,
+            read=self._read,
+            after=after,
+            stream_uid=stream_uid,
+        )
+
+    async def _send_text(self, frame: str) -> None:
+        await self._send({"type": "websocket.send", "text": frame})
+
+    async def _read(self, subscriber: Subscriber) -> None:
+        """Take the client's frames until it goes, or has sent too many that are bad."""
+        rate = Rate(MAX_FRAMES, RATE_SECONDS)
+        while (message := await self._receive())["type"] != "websocket.disconnect":
+            try:
+                rate.count()
+                await self._take(subscriber, protocol.parse(message.get("text")))
+            except protocol.BadFrame as bad:
+                self._bad_frames += 1
+                subscriber.outbox.put(protocol.error(code=bad.code, detail=str(bad)))
+                if self._bad_frames >= MAX_BAD_FRAMES:
+                    subscriber.close(CloseCode.BAD_FRAME)
+                    return
+
+    async def _take(self, subscriber: Subscriber, frame: protocol.Inbound) -> None:
+        match frame:
+            case protocol.Pong():
+                subscriber.pong()
+            case protocol.Read(up_to):
+                # The answer is the `read` frame that every socket of the user gets.
+                await _database.run(stream.mark_read, subscriber.credential.user_id, up_to)
+            case protocol.Ticket(ticket):
+                credential = await _database.run(tickets.redeem, ticket)
+                if credential is None or credential.user_id != subscriber.credential.user_id:
+                    raise protocol.BadFrame("invalid_ticket", "The ticket is unknown, used, expired or another user's.")
+                subscriber.prove(credential)
+
+
+class Rate:
+    """A token bucket: `limit` events at once, and on the long run `limit` in each `seconds`."""
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        self._limit, self._per_second = float(limit), limit / seconds
+        self._left = self._limit
+        self._at = asyncio.get_running_loop().time()
+
+    def count(self) -> None:
+        """Count one frame; raises `BadFrame` beyond the limit."""
+        now = asyncio.get_running_loop().time()
+        self._left = min(self._limit, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            raise protocol.BadFrame("rate", f"At most {MAX_FRAMES} frames in {RATE_SECONDS:.0f} s.")
+        self._left -= 1
+
+
+def _subprotocol(scope: dict[str, Any]) -> str | None:
+    return protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in scope.get("subprotocols", ()) else None

@@ -1,0 +1,57 @@
+"""Template words of the pages: `{% load orderwire %}`. Formats values; asks no database."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from orders.lifecycle import Status
+from orders.pages import wording
+from orders.selectors import rfc3339
+
+register = template.Library()
+
+
+@register.filter
+def words(status: str) -> wording.Words:
+    """The status's words: `{% with words=order.status|words %}{{ words.label }}`."""
+    return wording.WORDS[Status(status)]
+
+
+@register.filter
+def ahead(status: str) -> list[wording.Words]:
+    """The steps that usually follow."""
+    return wording.ahead(status)
+
+
+@register.filter
+def item_line(items: list[dict[str, Any]]) -> str:
+    """`2 × Assam tea · Teapot`: what is in an order, in one line."""
+    return " · ".join(
+        f"{item['quantity']} × {item['name']}" if item["quantity"] > 1 else item["name"] for item in items
+    )
+
+
+@register.simple_tag
+def moment(at: datetime, slot: str = "") -> SafeString:
+    """A `<time>` in UTC, and labelled so; the pages' script puts it into the reader's own zone and language."""
+    return format_html(
+        '<time data-moment data-slot="{}" datetime="{}">{} UTC</time>',
+        slot,
+        rfc3339(at),
+        f"{at.astimezone(UTC):%-d %B %Y, %H:%M}",
+    )
+
+
+@register.simple_tag
+def expected(day: date | None, status: str) -> str:
+    """`expected 21 November 2026`, as long as there is something to expect.
+
+    The server does not know which day it is for the reader; the script turns it into `arriving today`.
+    """
+    on_the_way = wording.WORDS[Status(status)].tone in ("calm", "active")
+    return f"expected {day:%-d %B %Y}" if day and on_the_way else ""

@@ -1,0 +1,98 @@
+"""Whose page may use a cookie, and which cookie that is; who gets in is in the acceptance tests."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import Client
+
+from notifications.access.authentication import Authentication, origin_is_allowed
+from notifications.access.credentials import Credential, session_key_of
+from notifications.protocol import CloseCode
+from tests.notifications.conftest import Database
+
+
+@pytest.fixture(autouse=True)
+def _shop(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["orders.shop.example", "[::1]", "localhost"]
+    settings.ALLOWED_ORIGINS = ["https://shop.example"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "secure", "allowed"),
+    [
+        ("https://orders.shop.example", "orders.shop.example", True, True),
+        ("http://localhost:8000", "localhost:8000", False, True),
+        ("http://[::1]:8000", "[::1]:8000", False, True),
+        ("https://shop.example", "orders.shop.example", True, True),
+        ("http://orders.shop.example", "orders.shop.example", True, False),  # another scheme
+        ("https://orders.shop.example:8443", "orders.shop.example", True, False),  # another port
+        ("http://shop.example", "orders.shop.example", True, False),
+        ("https://shop.example.evil.example", "orders.shop.example", True, False),
+        ("https://evil.example", "evil.example", True, False),  # DNS rebinding: its own name, on our address
+        ("null", "orders.shop.example", True, False),
+        ("", "orders.shop.example", True, False),
+        (None, "orders.shop.example", True, False),
+        ("*", "orders.shop.example", True, False),
+    ],
+)
+def test_an_origin_is_this_site_or_one_that_is_named_whole(origin: str | None, host: str, secure: bool, allowed: bool):
+    assert origin_is_allowed(origin, host, secure=secure) is allowed
+
+
+async def authenticated(cookie: str, **headers: str) -> Credential | CloseCode:
+    """What a handshake with that cookie header comes to."""
+    named = {"cookie": cookie, "host": "orders.shop.example", "origin": "https://orders.shop.example", **headers}
+    scope = {
+        "type": "websocket",
+        "scheme": "wss",
+        "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+    }
+    middleware = Authentication(None)
+    try:
+        return await middleware.authenticate(scope)
+    finally:
+        await middleware.database.close()
+
+
+@pytest.fixture
+async def session(alice: User, database: Database, settings: Any) -> str:
+    """The key of a session in which alice has logged in."""
+
+    def log_in() -> str:
+        settings.WHITENOISE_AUTOREFRESH = True
+        client = Client()
+        client.force_login(User.objects.get(pk=alice.pk))
+        return str(client.cookies[settings.SESSION_COOKIE_NAME].value)
+
+    return await database(log_in)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "sessionid={}",
+        "theme=dark; sessionid={}; lang=de",
+        'cart={{"sku":"TEA-01","n":2}}; sessionid={}',
+        "sessionid={}; a[b]=c; weird,name=1; =x",
+        "consent=äöü; sessionid={}",
+    ],
+)
+async def test_the_session_is_found_among_whatever_other_cookies_a_shop_sets(around: str, session: str):
+    credential = await authenticated(around.format(session))
+    assert isinstance(credential, Credential)
+    assert (credential.username, credential.key) == ("alice", session_key_of(session))
+
+
+async def test_a_session_that_is_none_is_nobodys(session: str, database: Database):
+    assert await authenticated("sessionid=guessed") is CloseCode.NOT_AUTHENTICATED
+    # A quoted cookie may say its characters in octal.
+    assert await authenticated('sessionid="\\000aaaaaaaaaaaa"') is CloseCode.NOT_AUTHENTICATED
+    assert await authenticated("theme=dark") is CloseCode.NOT_AUTHENTICATED
+    await database(SessionStore(session).delete)
+    assert await authenticated(f"sessionid={session}") is CloseCode.NOT_AUTHENTICATED
+
+
+async def test_the_origin_is_asked_before_the_session(session: str):
+    assert await authenticated(f"sessionid={session}", origin="https://evil.example") is CloseCode.FORBIDDEN_ORIGIN
