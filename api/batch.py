@@ -15,6 +15,7 @@ from rest_framework import serializers
 from api import problems
 from api.fields import Flag, Moment, Text, WebAddress
 from api.serializers import StrictSerializer
+from notifications.problems import members
 from orders.batch import Line
 from orders.lifecycle import Status
 from orders.services import OrderError, Outcome
@@ -72,7 +73,7 @@ def _checked(check: LineSerializer, index: int, given: Any) -> Checked:
         fields = dict(check.run_validation(given))
     except serializers.ValidationError as error:
         number = given.get("number") if isinstance(given, dict) else None
-        problem = problems.body(
+        problem = members(
             HTTPStatus.BAD_REQUEST,
             code="invalid",
             detail="The line has fields that cannot be accepted.",
@@ -91,7 +92,7 @@ def _checked(check: LineSerializer, index: int, given: Any) -> Checked:
 
 def _entry(index: int, line: Line, result: Outcome | OrderError) -> dict[str, Any]:
     if isinstance(result, OrderError):
-        return {"number": line.number, "problem": problems.body(**problems.of_rule(result, at=f"/changes/{index}"))}
+        return {"number": line.number, "problem": members(**problems.of_rule(result, at=f"/changes/{index}"))}
     order = result.order
     return {
         "number": order.number,

@@ -1,39 +1,36 @@
-"""Every error of the API as `application/problem+json` (RFC 9457).
+"""Which problem (RFC 9457) each error of the API is; how a problem is put together is `notifications.problems`'.
 
-Its members: `type, title, status, detail, code, errors[], request_id`.
-
-REST framework calls `handle` for whatever a view raises; `ApiErrors` is the middleware that turns what was refused
+REST framework calls `handle` for every exception of a view. `ApiErrors` is the middleware that turns what was refused
 before or beside a view (no such route, a host that is not ours, an error of ours) into a problem too. A rule of the
 business keeps the code that its exception has in `orders.services`.
 
-`errors[]` has `{pointer, code, detail}`: a JSON pointer (RFC 6901) into the body or, where query parameters are wrong,
-into the query as if it were an object.
+The pointers in `errors[]` are into the body or, where query parameters are wrong, into the query as if it were an
+object.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from api import request_id, throttling
+from api import throttling
 from api.parsers import step
+from notifications import problems
+from notifications.problems import CONTENT_TYPE, FieldError
 from orders import batch, services
 from orders.models import Order
 
 logger = logging.getLogger(__name__)
 
-CONTENT_TYPE = "application/problem+json"
 #: Everything below it answers with problems.
 PREFIX = "/api/"
 
@@ -90,65 +87,77 @@ def handle(error: Exception, _context: dict[str, Any]) -> Response | None:
 
 
 class DatabaseUnavailable(exceptions.APIException):
-    """The database is away, or gave up on a transaction. Whether a change was committed, nobody can say here."""
+    """The database is away, or gave up on a transaction. Nobody can say here whether a change was committed."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_code = "database_unavailable"
     default_detail = "The database does not answer. Try again, with the same Idempotency-Key if you sent one."
-    #: Seconds. A restart takes a few, and a client that comes back a little early loses nothing.
-    wait = 1
 
 
-def body(status: HTTPStatus, *, code: str, detail: str, **extra: Any) -> dict[str, Any]:
-    """The members of a problem; `extra` may bring `errors` and members of its own (RFC 9457, 3.2)."""
-    return {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-        "code": code,
-        "errors": extra.pop("errors", []),
-        **extra,
-    }
+class Rule(TypedDict):
+    """The arguments of `problem` for a rule of the business that was broken."""
+
+    status: HTTPStatus
+    code: str
+    detail: str
+    errors: list[FieldError]
+    allowed: NotRequired[list[str]]
 
 
-def of_rule(error: services.OrderError, *, at: str = "") -> dict[str, Any]:
-    """The arguments of `body` and `problem` for a rule of the business that the fields below the pointer `at` break."""
+def of_rule(error: services.OrderError, *, at: str = "") -> Rule:
+    """The problem with a rule of the business that the fields below the pointer `at` break."""
     pointer = POINTER_OF_RULE.get(type(error))
-    errors = [] if pointer is None else [{"pointer": at + pointer, "code": error.code, "detail": str(error)}]
-    extra = {"allowed": error.allowed} if isinstance(error, services.IllegalTransition) else {}
-    return {
-        "status": STATUS_OF_RULE[type(error)],
-        "code": error.code,
-        "detail": str(error),
-        "errors": errors,
-        **extra,
-    }
+    errors: list[FieldError] = []
+    if pointer is not None:
+        errors = [{"pointer": at + pointer, "code": error.code, "detail": str(error)}]
+    found: Rule = {"status": STATUS_OF_RULE[type(error)], "code": error.code, "detail": str(error), "errors": errors}
+    if isinstance(error, services.IllegalTransition):
+        found["allowed"] = error.allowed
+    return found
 
 
 def problem(
-    status: HTTPStatus, *, code: str, detail: str, headers: dict[str, str] | None = None, **extra: Any
+    status: HTTPStatus,
+    *,
+    code: str,
+    detail: str,
+    errors: Sequence[FieldError] = (),
+    headers: dict[str, str] | None = None,
+    **extra: Any,
 ) -> Response:
     """A problem as a view's answer."""
     return Response(
-        {**body(status, code=code, detail=detail, **extra), "request_id": request_id.current()},
+        problems.problem(status, code=code, detail=detail, errors=errors, **extra),
         status=status.value,
-        headers=headers,
+        headers=problems.with_retry(status, headers),
         content_type=CONTENT_TYPE,
     )
 
 
 def plain(status: HTTPStatus, *, code: str, detail: str, headers: dict[str, str] | None = None) -> JsonResponse:
     """A problem where no view of REST framework is in charge."""
-    members = {**body(status, code=code, detail=detail), "request_id": request_id.current()}
-    response = JsonResponse(members, status=status.value, headers=headers, content_type=CONTENT_TYPE)
+    response = JsonResponse(
+        problems.problem(status, code=code, detail=detail),
+        status=status.value,
+        headers=problems.with_retry(status, headers),
+        content_type=CONTENT_TYPE,
+    )
     # The middleware that would do this is passed by.
     response.headers["Content-Length"] = str(len(response.content))
     return response
 
 
+def database_unavailable() -> JsonResponse:
+    """`DatabaseUnavailable` where no view of REST framework is in charge, for the pages too."""
+    error = DatabaseUnavailable
+    return plain(HTTPStatus(error.status_code), code=error.default_code, detail=error.default_detail)
+
+
 class ApiErrors:
-    """Middleware, outside of all others but `RequestId`: below `PREFIX` every error is a problem, in DEBUG too."""
+    """Middleware, outside of all others but those that log and count.
+
+    Below `PREFIX` every error is a problem, in DEBUG too.
+    """
 
     #: What such an answer says, where the status alone does not.
     details = {
@@ -183,19 +192,6 @@ class ApiErrors:
         return plain(status, code=status.name.lower(), detail=detail, headers=kept)
 
 
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's `handler500`: a database that is away, noticed outside of a view, is a 503 and not an error of ours."""
-    error = sys.exc_info()[1]
-    if not isinstance(error, OperationalError | InterfaceError):
-        return defaults.server_error(request)
-    return plain(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        code=DatabaseUnavailable.default_code,
-        detail=DatabaseUnavailable.default_detail,
-        headers={"Retry-After": str(DatabaseUnavailable.wait)},
-    )
-
-
 def _headers(error: exceptions.APIException) -> dict[str, str]:
     headers: dict[str, str] = {}
     if challenge := getattr(error, "auth_header", None):
@@ -205,11 +201,11 @@ def _headers(error: exceptions.APIException) -> dict[str, str]:
     return headers
 
 
-def pointers(details: Any, pointer: str = "") -> list[dict[str, str]]:
+def pointers(details: Any, pointer: str = "") -> list[FieldError]:
     """REST framework's nested error details, flattened."""
     if isinstance(details, dict) and set(details) == {"message", "code"} and isinstance(details["code"], str):
         return [{"pointer": pointer, "code": str(details["code"]), "detail": str(details["message"])}]
-    found: list[dict[str, str]] = []
+    found: list[FieldError] = []
     if isinstance(details, dict):
         for name, inner in details.items():
             found += pointers(inner, pointer if name == "non_field_errors" else pointer + step(str(name)))

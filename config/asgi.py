@@ -22,6 +22,7 @@ from django.urls import path  # noqa: E402
 from config.bodies import Bodies  # noqa: E402
 from config.health import Probes  # noqa: E402
 from config.metrics import count_sockets  # noqa: E402
+from config.request_id import Identified  # noqa: E402
 from notifications.access.authentication import Authentication  # noqa: E402
 from notifications.delivery.hub import Hub  # noqa: E402
 from notifications.hints import publish  # noqa: E402
@@ -62,7 +63,7 @@ http = Bodies(WSGIMiddleware(cast(Any, django_application), workers=settings.WEB
 application = ProtocolTypeRouter(
     {
         "lifespan": lifespan,
-        "http": Probes(URLRouter(http_urlpatterns(http))),
+        "http": Identified(Probes(URLRouter(http_urlpatterns(http)))),
         "websocket": Authentication(URLRouter(sockets)),
     }
 )

@@ -7,12 +7,13 @@ HTTP. What a body may be is for Django and the API to say; here it has to come i
 from __future__ import annotations
 
 import asyncio
-import json
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+
+from notifications.problems import send_problem
 
 #: Seconds for a whole body. The largest, of 2.5 MB, then needs a line of 700 kbit/s.
 SECONDS = 30.0
@@ -31,7 +32,8 @@ class Gone(Exception):
 class Bodies:
     """ASGI middleware: `inner` gets the body as one message, and never hears of a client that went away before.
 
-    A body that takes more than `seconds` is answered 408, one for which no memory is left 503.
+    A body that takes more than `seconds` is answered 408, one for which no memory is left 503, and both say when to try
+    again.
     """
 
     def __init__(self, inner: Any, *, seconds: float = SECONDS, held_bytes: int = HELD_BYTES) -> None:
@@ -77,7 +79,7 @@ class Bodies:
 
 
 def _replayed(body: bytes, more: bool, receive: Any) -> Any:
-    """A `receive` that begins with the body; whoever waits for more than that gets RequestDataTooBig, Django's 400."""
+    """A `receive` that begins with the body. If there is more than Django takes, asking for it is Django's 400."""
     first = iter([{"type": "http.request", "body": body, "more_body": more}])
 
     async def again() -> Any:
@@ -92,7 +94,4 @@ def _replayed(body: bytes, more: bool, receive: Any) -> Any:
 
 async def _refuse(send: Any, status: HTTPStatus, code: str, detail: str) -> None:
     """Answer with a problem, and close: the rest of the body is not read."""
-    problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "code": code}
-    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": int(status), "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({**problem, "errors": []}).encode()})
+    await send_problem(send, status, code=code, detail=detail, headers={"Connection": "close"})

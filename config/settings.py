@@ -69,13 +69,13 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "config.metrics.Metrics",
-    "api.request_id.RequestId",
+    "config.request_id.CallLog",
     "config.metrics.Measured",
     "api.problems.ApiErrors",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "api.nul.NoNul",
+    "config.nul.NoNul",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -351,7 +351,7 @@ LOGGING = {
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         },
     },
-    "filters": {"request_id": {"()": "api.request_id.RequestIdFilter"}},
+    "filters": {"request_id": {"()": "config.request_id.RequestIdFilter"}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request_id"]},
     },

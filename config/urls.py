@@ -5,7 +5,7 @@ from django.urls import include, path
 
 from api.documents import asyncapi
 
-handler500 = "api.problems.server_error"
+handler500 = "config.errors.server_error"
 
 urlpatterns = [
     path("api/v1/", include("api.urls")),

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 from notifications.access.authentication import Authentication, headers_of, origin_is_allowed_in
 from notifications.access.credentials import Credential
 from notifications.delivery.subscriber import Subscriber
+from notifications.problems import send_problem
 from notifications.protocol import CloseCode
 from notifications.sockets import connection
 
@@ -43,19 +44,19 @@ class EventStream:
         credential: Credential | CloseCode = scope["credential"]
         headers = headers_of(scope)
         if scope["method"] != "GET":
-            await _problem(send, HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", (b"allow", b"GET"))
+            await _refuse(send, HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", {"Allow": "GET"})
             return
         if isinstance(credential, CloseCode):
             status = STATUS.get(credential, HTTPStatus.SERVICE_UNAVAILABLE)
-            challenge = ((b"www-authenticate", b"Bearer"),) if status is HTTPStatus.UNAUTHORIZED else ()
-            await _problem(send, status, credential.name.lower(), *challenge)
+            challenge = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {}
+            await _refuse(send, status, credential.name.lower(), challenge)
             return
         try:
             after, stream_uid = connection.position(scope["query_string"])
             # The browser's own memory wins: it is of this connection, the URL is of the page's beginning.
             after = connection.number(headers.get("last-event-id")) if "last-event-id" in headers else after
         except connection.BadPosition:
-            await _problem(send, HTTPStatus.BAD_REQUEST, "invalid_position")
+            await _refuse(send, HTTPStatus.BAD_REQUEST, "invalid_position")
             return
 
         await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM, *_cors(scope, headers)]})
@@ -112,11 +113,8 @@ def _cors(scope: dict[str, Any], headers: dict[str, str]) -> list[tuple[bytes, b
     ]
 
 
-async def _problem(send: Any, status: HTTPStatus, code: str, *headers: tuple[bytes, bytes]) -> None:
-    body = {"type": "about:blank", "title": status.phrase, "status": status, "detail": DETAIL[status], "code": code}
-    content = (b"content-type", b"application/problem+json")
-    await send({"type": "http.response.start", "status": int(status), "headers": [content, *headers]})
-    await send({"type": "http.response.body", "body": json.dumps({**body, "errors": []}).encode()})
+async def _refuse(send: Any, status: HTTPStatus, code: str, headers: dict[str, str] | None = None) -> None:
+    await send_problem(send, status, code=code, detail=DETAIL[status], headers=headers)
 
 
 def _query(scope: dict[str, Any]) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from config.bodies import Bodies
+from config.request_id import Identified
 from tests.conftest import Deploy
 from tests.deployment import Deployment, Web
 from tests.polling import PATIENCE
@@ -72,18 +73,22 @@ async def silent() -> Any:
 
 
 async def answer_of(bodies: Bodies, receive: Any) -> tuple[int, str] | None:
-    """The status and the code of the answer, after which the connection is closed; None if there is no answer."""
+    """The status and the code of a problem, after which the connection is closed; None if there is no answer."""
     messages: list[Any] = []
 
     async def send(message: Any) -> None:
         messages.append(message)
 
-    await bodies({"type": "http"}, receive, send)
+    await Identified(bodies)({"type": "http", "headers": []}, receive, send)
     if not messages:
         return None
     start, body = messages
-    assert (b"connection", b"close") in start["headers"]
-    return start["status"], json.loads(body["body"])["code"]
+    headers = dict(start["headers"])
+    problem = json.loads(body["body"])
+    assert headers[b"connection"] == b"close"
+    assert int(headers[b"retry-after"]) >= 1
+    assert problem["request_id"] == headers[b"x-request-id"].decode()
+    return start["status"], problem["code"]
 
 
 async def never(*_: Any) -> None:

@@ -92,7 +92,7 @@ def test_every_call_of_the_api_is_logged_with_its_id(as_nobody: Api, settings: A
     configurator = DictConfigurator(deepcopy(settings.LOGGING))
     handler.setFormatter(configurator.configure_formatter(configurator.config["formatters"]["json"]))
     handler.addFilter(configurator.configure_filter(configurator.config["filters"]["request_id"]))
-    logger = logging.getLogger("api.request_id")
+    logger = logging.getLogger("config.request_id")
     logger.addHandler(handler)
     try:
         as_nobody.get("no%0athing?token=secret", X_Request_ID="trace-1")

@@ -13,7 +13,7 @@ from notifications.access import credentials
 
 
 class NoNul:
-    """Middleware, outside of the session's: there is no page at such an address, and no session of such a key.
+    """Middleware, outside of the session's: no page has such an address, and no session has such a key.
 
     The API checks its bodies and queries itself, and names what is wrong in them.
     """
