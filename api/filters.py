@@ -2,78 +2,48 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-import django_filters
-from django import forms
-from django.utils import timezone
-from django_filters.fields import IsoDateTimeField
-from django_filters.rest_framework import DjangoFilterBackend, FilterSet
+from django.db.models import QuerySet
+from django.http import QueryDict
 from rest_framework import serializers
-from rest_framework.request import Request
 
+from api.fields import Moment, Text
+from api.serializers import StrictSerializer
 from orders.lifecycle import Status
 from orders.models import Order
 
-
-class MomentFormField(IsoDateTimeField):
-    """`fields.Moment`, for a query parameter."""
-
-    def strptime(self, value: str, format: str) -> datetime:  # noqa: A002 -- Django's name for it
-        moment: datetime = super().strptime(value, format)
-        return moment
-
-    def to_python(self, value: Any) -> datetime | None:
-        if value in self.empty_values:
-            return None
-        try:
-            moment = datetime.fromisoformat(value)
-            if timezone.is_naive(moment):
-                raise forms.ValidationError("The time has no zone; end it with Z or an offset.", code="no_zone")
-            # Years that no zone's offset may leave.
-            return moment.astimezone(timezone.get_current_timezone())
-        except (ValueError, OverflowError):
-            raise forms.ValidationError("Enter an RFC 3339 time with its zone.", code="invalid") from None
+#: Parameters that `paging` reads and checks.
+OF_PAGES = ("cursor", "limit")
 
 
-class MomentFilter(django_filters.Filter):
-    """Compares with a time that has its zone."""
-
-    field_class = MomentFormField
-
-
-class OrderFilter(FilterSet):
+class OrderQuery(StrictSerializer):
     """`?status=shipped&status=delivered&customer=alice&updated_since=2026-03-01T12:00:00Z`."""
 
-    status = django_filters.MultipleChoiceFilter(choices=Status.choices, label="Any of these statuses.")
-    customer = django_filters.CharFilter(
-        field_name="customer__username", max_length=150, label="Orders of the customer with this user name."
-    )
-    updated_since = MomentFilter(
-        field_name="updated_at",
-        lookup_expr="gte",
-        label="Orders that changed at or after this time. A change shows up when it commits, a moment after its "
+    unknown = serializers.ErrorDetail("This parameter is not known.", code="unknown_parameter")
+
+    status = serializers.MultipleChoiceField(choices=Status.choices, required=False, help_text="Any of these statuses.")
+    customer = Text(max_length=150, required=False, help_text="Orders of the customer with this user name.")
+    updated_since = Moment(
+        required=False,
+        help_text="Orders that changed at or after this time. A change shows up when it commits, a moment after its "
         "time: a system that polls takes the time of its last call less a minute.",
     )
 
-    class Meta:
-        model = Order
-        fields = ()
+
+def narrowed(orders: QuerySet[Order], query: QueryDict) -> QuerySet[Order]:
+    """Those of the orders that the query asks for. Raises `ValidationError`, also for a parameter without a value."""
+    # REST framework takes a parameter without a value for one that is absent.
+    if blank := [name for name, values in query.lists() if not all(map(str.strip, values))]:
+        raise serializers.ValidationError({name: ["This parameter has no value."] for name in blank}, code="blank")
+    given = query.copy()
+    for name in OF_PAGES:
+        given.pop(name, None)
+    asked = OrderQuery(data=given)
+    asked.is_valid(raise_exception=True)
+    return orders.filter(**_conditions(**asked.validated_data))
 
 
-class StrictFilterBackend(DjangoFilterBackend):
-    """django-filter's, for views with a `filterset_class`.
-
-    Refuses parameters that nothing here reads, and those without a value: django-filter ignores them.
-    """
-
-    def filter_queryset(self, request: Request, queryset: Any, view: Any) -> Any:
-        known = set(view.filterset_class.base_filters) | {"cursor", "limit"}
-        if unknown := [name for name in request.query_params if name not in known]:
-            raise serializers.ValidationError(
-                {name: ["This parameter is not known."] for name in unknown}, code="unknown_parameter"
-            )
-        if blank := [name for name, values in request.query_params.lists() if not all(map(str.strip, values))]:
-            raise serializers.ValidationError({name: ["This parameter has no value."] for name in blank}, code="blank")
-        return super().filter_queryset(request, queryset, view)
+def _conditions(status: Any = (), customer: str | None = None, updated_since: Any = None) -> dict[str, Any]:
+    conditions = {"status__in": status, "customer__username": customer, "updated_at__gte": updated_since}
+    return {name: value for name, value in conditions.items() if value}

@@ -16,6 +16,7 @@ from rest_framework import serializers
 
 from api import serializers as api
 from api.batch import MAX_LINES, LineSerializer
+from api.filters import OrderQuery
 from orders.lifecycle import Status
 from orders.notify import Kind
 
@@ -146,7 +147,7 @@ def _etag(*statuses: int) -> OpenApiParameter:
 
 # The decorators.
 
-list_orders = extend_schema(operation_id="list_orders", summary="Orders, newest first")
+list_orders = extend_schema(operation_id="list_orders", summary="Orders, newest first", parameters=[OrderQuery])
 create_order = extend_schema(
     operation_id="create_order",
     summary="Create an order",
@@ -183,7 +184,6 @@ get_history = extend_schema(
     summary="Every status change of an order, applied or not",
     parameters=[NUMBER],
     responses=StatusChange(many=True),
-    filters=False,
 )
 list_notifications = extend_schema(
     operation_id="list_notifications",

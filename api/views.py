@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
@@ -14,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from api import batch, etags, idempotency, schema
-from api.filters import OrderFilter, StrictFilterBackend
+from api.filters import narrowed
 from api.paging import OrderPages
 from api.permissions import OrderPermission
 from api.serializers import NewOrderSerializer, OrderSerializer, OrderUpdateSerializer, StatusChangeSerializer
@@ -31,13 +33,15 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     permission_classes = [OrderPermission]
     serializer_class = OrderSerializer
     pagination_class = OrderPages
-    filter_backends = [StrictFilterBackend]
-    filterset_class = OrderFilter
     lookup_field = "number"
     lookup_value_regex = "[A-Za-z0-9][A-Za-z0-9._~-]{0,63}"
 
     def get_queryset(self) -> QuerySet[Order]:
         return orders_visible_to(self.request.user)
+
+    def filter_queryset(self, queryset: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+        """For the list, which REST framework asks for."""
+        return narrowed(queryset, self.request.query_params)
 
     def get_object(self) -> Order:
         order: Order = get_object_or_404(self.get_queryset(), number=self.kwargs["number"])
@@ -100,6 +104,6 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         return idempotency.once(request, answer)
 
     @schema.get_history
-    @action(detail=True, methods=["get"], pagination_class=None, filter_backends=[])
+    @action(detail=True, methods=["get"], pagination_class=None)
     def history(self, request: Request, number: str) -> Response:
         return Response(StatusChangeSerializer(history_of(self.get_object()), many=True).data)
