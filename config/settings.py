@@ -1,7 +1,7 @@
 """Settings, one file, driven by the environment; docs/settings.md lists the variables.
 
 A wrong or missing value stops the start with one clear line. Every variable may also come from a file that NAME_FILE
-names, as container secrets do: `config.environment` reads both.
+names, as container secrets do: `config.environment` reads both. What URLs say is `config.connections`'.
 """
 
 from __future__ import annotations
@@ -9,26 +9,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import environ
-
-from config.environment import (
-    broker_url,
-    celery_broker,
-    database_url,
-    faults,
-    flag,
-    origins,
-    positive,
-    rate,
-    read,
-    redis_urls,
-    seconds,
-    stop,
-    text,
-    words,
-)
+from config.connections import SQLITE, broker_url, celery_broker, database, redis_urls
+from config.environment import faults, flag, origins, positive, rate, read, seconds, stop, text, words
+from notifications.hints.redis_urls import sentinel
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -102,39 +86,14 @@ TEMPLATES = [
 
 # -- Database ------------------------------------------------------------------------------------------------------
 
-DATABASE_URL: str = read(database_url, "DATABASE_URL", f"sqlite:///{BASE_DIR / 'var' / 'orderwire.sqlite3'}")
-database: dict[str, Any] = dict(environ.Env.db_url_config(DATABASE_URL))
-
-if database["ENGINE"] == "django.db.backends.postgresql":
-    # HTTP runs on a fixed number of threads, so each may keep its connection; after a restart of PostgreSQL the health
-    # check opens it anew instead of failing one request a thread.
-    database |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
-    database["OPTIONS"] = {
-        "connect_timeout": 5,
-        # A host that is gone without a word is noticed in some 25 s; the kernel's defaults take hours (seconds, and
-        # milliseconds for the last: postgresql.org/docs, libpq-connect).
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 25_000,
-        **database.get("OPTIONS", {}),
-    }
-else:
-    if database["NAME"] != ":memory:":
-        try:
-            Path(database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise stop(f"DATABASE_URL is not usable: {error}") from None
-    database["CONN_MAX_AGE"] = 600
-    database["OPTIONS"] = {
-        # A write transaction takes its lock at the start: one that read first could not wait for it, only fail.
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        # Readers do not wait for the writer. NORMAL is safe against corruption in WAL mode (sqlite.org/wal.html).
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    }
-
-DATABASES = {"default": database}
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": read(database, "DATABASE_URL", database(f"sqlite:///{BASE_DIR / 'var' / 'orderwire.sqlite3'}"))
+}
+if DATABASES["default"]["ENGINE"] == SQLITE:
+    try:
+        Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise stop(f"DATABASE_URL is not usable: {error}") from None
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Redis, the channel layer, Celery ------------------------------------------------------------------------------
@@ -161,7 +120,7 @@ if HINT_FAULTS:
 
 # The cache counts requests (api/throttling.py) and keeps nothing that cannot be lost. Django's backend knows no
 # Sentinel: there, as without Redis, each process counts for itself.
-if REDIS_URLS and urlsplit(REDIS_URLS[0]).scheme != "sentinel":
+if REDIS_URLS and sentinel(REDIS_URLS[0]) is None:
     CACHES: dict[str, Any] = {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -184,8 +143,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "unacked_restore_throttle": 1,
 }
 if CELERY_BROKER_URL is None and REDIS_URLS:
-    CELERY_BROKER_URL, sentinel = celery_broker(REDIS_URLS[0])
-    CELERY_BROKER_TRANSPORT_OPTIONS |= sentinel
+    CELERY_BROKER_URL, options = celery_broker(REDIS_URLS[0])
+    CELERY_BROKER_TRANSPORT_OPTIONS |= options
 CELERY_TASK_ALWAYS_EAGER = CELERY_BROKER_URL is None
 CELERY_TASK_EAGER_PROPAGATES = True
 CELERY_TASK_IGNORE_RESULT = True

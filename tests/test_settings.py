@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from config.environment import rate
 from tests.deployment import machine_environment, procfile
 from tests.polling import PATIENCE
 from tests.process import ROOT, reserve_port
@@ -53,6 +54,10 @@ REFUSED: list[tuple[str, str | None]] = [
     ("DATABASE_URL", "postgres://db.example:port/shop"),
     ("DATABASE_URL", "postgres://"),
     ("DATABASE_URL", "postgres://db.example/"),
+    ("DATABASE_URL", "postgres://one.example:5432,two.example:port/shop"),
+    ("DATABASE_URL", "postgres://db.example:65536/shop"),
+    ("DATABASE_URL", "postgres://db.example/shop?CONN_MAX_AGE=soon"),
+    ("DATABASE_URL", "sqlite://shop.db"),
     ("DATABASE_URL", "sqlite:////proc/nope/x.db"),
     ("REDIS_URL", "http://redis.example"),
     ("REDIS_URL", "redis.example:6379"),
@@ -60,6 +65,8 @@ REFUSED: list[tuple[str, str | None]] = [
     ("REDIS_URL", "redis://one.example/0,http://two.example"),
     ("REDIS_URL", "sentinel://"),
     ("REDIS_URL", "sentinel://:pass@/shop"),
+    ("REDIS_URL", "sentinel://one.example:port/shop"),
+    ("REDIS_URL", "sentinel://one.example/shop?db=zero"),
     ("REDIS_URL", ","),
     ("CELERY_BROKER_URL", "nonsense"),
     ("NOTIFICATION_RETENTION_DAYS", "0"),
@@ -107,10 +114,21 @@ def test_gunicorn_says_a_wrong_value_in_one_line_too(name: str, value: str):
     assert line.startswith(f"orderwire: {name} is not usable: ")
 
 
-@pytest.mark.parametrize("value", ["redis://u:hunter2@r.example:port/0", "hunter2@r.example", "amqq://u:hunter2@r/"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{}://u:hunter2@r.example:port/0",
+        "{}://u:hunter2#x@r.example/0",
+        "{}://u:hunter2/x@r.example/0",
+        "{}://u:hunter2\u2100@r.example/0",
+        "hunter2@r.example",
+        "amqq://u:hunter2@r/",
+    ],
+)
 @pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL", "DATABASE_URL"])
 def test_a_password_in_a_wrong_url_is_not_repeated(name: str, value: str):
-    done = start([sys.executable, "-c", "import config.settings"], **{name: value})
+    scheme = "postgres" if name == "DATABASE_URL" else "redis"
+    done = start([sys.executable, "-c", "import config.settings"], **{name: value.format(scheme)})
     assert done.returncode == 1
     assert "hunter2" not in done.stderr
 
@@ -164,6 +182,19 @@ def test_several_redis_share_the_hints_and_a_sentinel_has_several_hosts():
     sentinel = "sentinel://:pass@one.example:26379,two.example:26379/shop"
     found = settings_with("REDIS_URLS", REDIS_URL=sentinel, CELERY_BROKER_URL="amqp://mq.example")
     assert found["REDIS_URLS"] == [sentinel]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("600/min", (600, 60)), ("5/s", (5, 1)), ("off", None), ("1/h", (1, 3600))]
+)
+def test_a_rate_is_a_number_and_a_unit(value: str, expected: tuple[int, int] | None):
+    assert rate(value) == expected
+
+
+@pytest.mark.parametrize("value", ["many", "0/min", "5/fortnight", "-1/s", "5"])
+def test_a_rate_that_is_none_is_refused(value: str):
+    with pytest.raises(ValueError, match="neither off nor a rate"):
+        rate(value)
 
 
 def test_an_empty_value_counts_as_not_set():

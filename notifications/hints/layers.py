@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 from uuid import uuid4
 
 import hiredis
@@ -25,6 +24,8 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+from notifications.hints.redis_urls import sentinel
 
 logger = logging.getLogger(__name__)
 
@@ -218,21 +219,15 @@ class Shard:
 def _host(url: str) -> dict[str, Any]:
     """The arguments of a connection pool, as channels-redis takes them."""
     limits = {"socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT, "protocol": PROTOCOL}
-    parts = urlsplit(url)
-    if parts.scheme != "sentinel":
+    service = sentinel(url)
+    if service is None:
         return {"address": url, "max_connections": MAX_CONNECTIONS, **limits}
-    login, _, hosts = parts.netloc.rpartition("@")
-    password = unquote(login.partition(":")[2]) or None
-    sentinels = []
-    for host in hosts.split(","):
-        name, _, port = host.partition(":")
-        sentinels.append((name, int(port or 26379)))
-    options = dict(parse_qsl(parts.query))
     return {
-        "sentinels": sentinels,
+        "sentinels": list(service.hosts),
         "sentinel_kwargs": SENTINEL_LIMITS,
-        "master_name": parts.path.strip("/") or "mymaster",
-        "password": password,
-        "db": int(options.get("db", 0)),
+        "master_name": service.name,
+        **({"username": service.user} if service.user else {}),
+        "password": service.password,
+        "db": service.database,
         **limits,
     }

@@ -90,22 +90,3 @@ def test_nobody_is_refused_while_the_cache_is_away(
     assert not any("RateLimit" in answer.headers for answer in answers)
     # It was asked once, and then left in peace.
     assert len([record for record in caplog.records if record.name == "api.throttling"]) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("600/min", (600, 60)), ("5/s", (5, 1)), ("off", None), ("1/h", (1, 3600))]
-)
-def test_a_rate_is_a_number_and_a_unit(monkeypatch: pytest.MonkeyPatch, text: str, expected: Any):
-    from config.environment import rate
-
-    monkeypatch.setenv("API_RATE", text)
-    assert rate("API_RATE") == expected
-
-
-@pytest.mark.parametrize("text", ["many", "0/min", "5/fortnight", "-1/s", "5"])
-def test_a_rate_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str):
-    from config.environment import rate
-
-    monkeypatch.setenv("API_RATE", text)
-    with pytest.raises(ValueError, match="neither off nor a rate"):
-        rate("API_RATE")
