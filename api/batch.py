@@ -1,15 +1,17 @@
-"""The body and the answer of `/orders/batch`; the doing is `orders.batch`'.
+"""The body and the answer of `/orders/batch`; `orders.batch` carries it out.
 
 Every line is checked by itself: one that cannot be accepted gets a problem as its result, and the others are carried
-out.
+out. There may be a thousand, so their results are put together here and not field by field: the fields of the answer's
+serializers are its description.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from api import problems
@@ -38,13 +40,71 @@ class LineSerializer(StrictSerializer):
     estimated_delivery = serializers.DateField(allow_null=True, required=False)
 
 
+@extend_schema_field(LineSerializer(many=True, min_length=1, max_length=MAX_LINES))  # type: ignore[call-arg]
+class Lines(serializers.ListField):
+    """The lines, each of which is checked later and by itself."""
+
+
 class BatchSerializer(StrictSerializer):
-    """The body."""
+    """The lines of a batch."""
 
-    changes = serializers.ListField(allow_empty=False, max_length=MAX_LINES)
+    changes = Lines(allow_empty=False, max_length=MAX_LINES)
 
 
-Checked = Line | dict[str, Any]
+class ProblemErrorSerializer(serializers.Serializer):
+    pointer = serializers.CharField(allow_blank=True, help_text="A JSON pointer (RFC 6901) into body or query.")
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class LineProblemSerializer(serializers.Serializer):
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    errors = ProblemErrorSerializer(many=True)  # type: ignore[assignment]  # a name of the serializer itself
+    allowed = serializers.ListField(
+        child=serializers.ChoiceField(choices=Status.choices), required=False, help_text="With `illegal_transition`."
+    )
+
+
+class LineResultSerializer(serializers.Serializer):
+    """`problem` for a line that was refused, otherwise the three others."""
+
+    number = serializers.CharField(allow_null=True)
+    applied = serializers.BooleanField(required=False)
+    status = serializers.ChoiceField(choices=Status.choices, required=False)
+    version = serializers.IntegerField(required=False)
+    problem = LineProblemSerializer(required=False)
+
+
+class LineResult(TypedDict):
+    """What became of one line."""
+
+    number: str | None
+    applied: NotRequired[bool]
+    status: NotRequired[str]
+    version: NotRequired[int]
+    problem: NotRequired[dict[str, Any]]
+
+
+class BatchResultSerializer(serializers.Serializer):
+    """What became of the lines."""
+
+    applied = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    results = LineResultSerializer(many=True, help_text="One for each line, in their order.")
+
+    def to_representation(self, instance: list[LineResult]) -> dict[str, Any]:
+        return {
+            "applied": sum(result.get("applied", False) for result in instance),
+            "refused": sum("problem" in result for result in instance),
+            "results": instance,
+        }
+
+
+Checked = Line | LineResult
 
 
 def read(data: Any) -> list[Checked]:
@@ -55,17 +115,12 @@ def read(data: Any) -> list[Checked]:
     return [_checked(check, index, given) for index, given in enumerate(body.validated_data["changes"])]
 
 
-def answer(checked: Sequence[Checked], results: Iterable[Outcome | OrderError]) -> dict[str, Any]:
-    """The body of the answer: `results` has one entry for each of the checked lines, in the order of those."""
-    following = iter(results)
-    entries = [
-        _entry(index, line, next(following)) if isinstance(line, Line) else line for index, line in enumerate(checked)
+def results(checked: Sequence[Checked], outcomes: Iterable[Outcome | OrderError]) -> list[LineResult]:
+    """One for each checked line; `outcomes` has one for each that could be accepted, in the order of those."""
+    following = iter(outcomes)
+    return [
+        _result(index, line, next(following)) if isinstance(line, Line) else line for index, line in enumerate(checked)
     ]
-    return {
-        "applied": sum(entry.get("applied", False) for entry in entries),
-        "refused": sum("problem" in entry for entry in entries),
-        "results": entries,
-    }
 
 
 def _checked(check: LineSerializer, index: int, given: Any) -> Checked:
@@ -90,13 +145,13 @@ def _checked(check: LineSerializer, index: int, given: Any) -> Checked:
     )
 
 
-def _entry(index: int, line: Line, result: Outcome | OrderError) -> dict[str, Any]:
-    if isinstance(result, OrderError):
-        return {"number": line.number, "problem": members(**problems.of_rule(result, at=f"/changes/{index}"))}
-    order = result.order
+def _result(index: int, line: Line, outcome: Outcome | OrderError) -> LineResult:
+    if isinstance(outcome, OrderError):
+        return {"number": line.number, "problem": members(**problems.of_rule(outcome, at=f"/changes/{index}"))}
+    order = outcome.order
     return {
         "number": order.number,
-        "applied": result.applied,
+        "applied": outcome.applied,
         "status": str(order.status),
         "version": order.version,
     }

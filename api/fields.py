@@ -16,6 +16,8 @@ from django.core.validators import URLValidator
 from django.utils import timezone
 from rest_framework import serializers
 
+from orders.selectors import rfc3339
+
 
 class Text(serializers.CharField):
     """A string; blanks around it are cut off."""
@@ -76,7 +78,7 @@ class Flag(serializers.BooleanField):
 
 
 class Amount(serializers.DecimalField):
-    """Money: a decimal string, or a number for who has nothing better."""
+    """Money: a decimal string, or a number for a caller that has nothing better."""
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         # Python reads the digits of every script and 1_0, and REST framework takes blanks for null.
@@ -92,7 +94,7 @@ class Amount(serializers.DecimalField):
 
 
 class Moment(serializers.DateTimeField):
-    """An RFC 3339 time, with its zone: without one nobody can say which moment is meant."""
+    """An RFC 3339 time. It has to come with its zone: without one nobody knows the moment. It is given in UTC."""
 
     default_error_messages = {
         "invalid": "Enter an RFC 3339 time with its zone, such as 2026-03-01T12:00:00Z.",
@@ -108,3 +110,6 @@ class Moment(serializers.DateTimeField):
         if timezone.is_naive(value):
             self.fail("no_zone")
         return super().enforce_timezone(value)
+
+    def to_representation(self, value: datetime) -> str:
+        return rfc3339(value)

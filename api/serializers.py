@@ -1,4 +1,8 @@
-"""What the API takes and how it is checked. What it gives is `orders.selectors.snapshot`, as every frame does."""
+"""Orders: what the API takes of them and how it is checked, and what it gives; `filters` has the query of a list.
+
+An order is always given as `orders.selectors.snapshot` has it, as every frame does. Rendered field by field it would
+cost as much as reading it from the database; the fields of such a serializer are its description.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,11 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
-from api.fields import Amount, Digits, Flag, Moment, Text, UserName, WebAddress, Whole
-from notifications.log import stream
-from notifications.protocol import MAX_SEQ
+from api.fields import Amount, Flag, Moment, Text, UserName, WebAddress, Whole
 from orders.lifecycle import Status
 from orders.models import Order, StatusChange
-from orders.selectors import rfc3339, snapshot
+from orders.selectors import snapshot
+from orders.services import Outcome
 
 #: An order travels whole in every notification of it, so what it may hold is what a phone should have to load: with
 #: these bounds at most some 70 KB, commonly one.
@@ -103,14 +106,14 @@ class OrderUpdateSerializer(OrderFieldsSerializer):
 
 
 class OrderSerializer(serializers.Serializer):
-    """An order as the API gives it: `orders.selectors.snapshot`, described for the schema."""
+    """An order."""
 
     number = serializers.CharField()
     customer = serializers.CharField(help_text="A user name.")
     status = serializers.ChoiceField(choices=Status.choices)
     version = serializers.IntegerField(min_value=1, help_text="Rises by one with every change; the ETag.")
-    status_since = serializers.DateTimeField()
-    placed_at = serializers.DateTimeField()
+    status_since = Moment()
+    placed_at = Moment()
     carrier = serializers.CharField(allow_blank=True)
     tracking_number = serializers.CharField(allow_blank=True)
     tracking_url = serializers.CharField(allow_blank=True)
@@ -124,40 +127,25 @@ class OrderSerializer(serializers.Serializer):
         return snapshot(instance)
 
 
+class ChangedOrderSerializer(OrderSerializer):
+    """An order after an update."""
+
+    applied = serializers.BooleanField(help_text="False for a status that is late, or that the order has.")
+
+    def to_representation(self, instance: Outcome) -> dict[str, Any]:  # type: ignore[override]
+        return {**snapshot(instance.order), "applied": instance.applied}
+
+
 class StatusChangeSerializer(serializers.Serializer):
     """One entry of an order's history."""
 
+    from_status = serializers.ChoiceField(choices=Status.choices, allow_null=True)
+    to_status = serializers.ChoiceField(choices=Status.choices)
+    applied = serializers.BooleanField()
+    occurred_at = Moment()
+    recorded_at = Moment()
+    note = serializers.CharField(allow_blank=True)
+
     def to_representation(self, instance: StatusChange) -> dict[str, Any]:
-        return {
-            "from_status": instance.from_status or None,
-            "to_status": instance.to_status,
-            "applied": instance.applied,
-            "occurred_at": rfc3339(instance.occurred_at),
-            "recorded_at": rfc3339(instance.recorded_at),
-            "note": instance.note,
-        }
-
-
-class NotificationQuery(StrictSerializer):
-    """The query of `/notifications`. `wait` and `stream` are read before, by `notifications.sockets.streaming`."""
-
-    unknown = serializers.ErrorDetail("This parameter is not known.", code="unknown_parameter")
-
-    after = Digits(min_value=0, max_value=MAX_SEQ, default=0, help_text="The last number that the caller holds.")
-    limit = Digits(min_value=1, max_value=stream.PAGE, default=100)
-    wait = serializers.FloatField(
-        min_value=0, required=False, help_text="Seconds to wait, 25 at most, until there is something after `after`."
-    )
-    stream = serializers.CharField(required=False, help_text="The stream of `after`: no waiting for one that is gone.")
-
-
-class ReadSerializer(StrictSerializer):
-    """The body of `/notifications/read`."""
-
-    up_to = Whole(min_value=0, max_value=MAX_SEQ, help_text="Everything up to this number of the stream is read.")
-
-
-class TicketSerializer(StrictSerializer):
-    """The body of `/tickets`."""
-
-    customer = UserName(max_length=150, required=False, help_text="A user name; the caller's own if absent.")
+        shown: dict[str, Any] = super().to_representation(instance)
+        return {**shown, "from_status": shown["from_status"] or None}

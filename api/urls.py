@@ -4,7 +4,8 @@ from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from api.documents import DocsPage, SchemaView, asyncapi
-from api.inbox import NotificationsView, ReadView, TicketsView, UnreadCountView
+from api.inbox import NotificationsView, ReadView, UnreadCountView
+from api.tickets import TicketsView
 from api.tokens import TokensView, TokenView
 from api.views import OrderViewSet
 

@@ -1,4 +1,4 @@
-"""The orders: who may, and what is asked; the doing is `orders.services`', the seeing `orders.selectors`'."""
+"""The orders over HTTP: what is asked and who may. `orders.services` changes them, `orders.selectors` finds them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from api import batch, etags, idempotency, schema
-from api.filters import narrowed
+from api import batch, etags, idempotency
+from api.filters import OrderQuery, narrowed
 from api.paging import OrderPages
 from api.permissions import OrderPermission
-from api.serializers import NewOrderSerializer, OrderSerializer, OrderUpdateSerializer, StatusChangeSerializer
+from api.schema import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LOCATION, NUMBER, etag
+from api.serializers import (
+    ChangedOrderSerializer,
+    NewOrderSerializer,
+    OrderSerializer,
+    OrderUpdateSerializer,
+    StatusChangeSerializer,
+)
 from orders import services
 from orders.batch import Line, change_statuses
 from orders.models import Order
-from orders.selectors import history_of, orders_visible_to, snapshot
+from orders.selectors import history_of, orders_visible_to
 
 
-@extend_schema_view(list=schema.list_orders)
+@extend_schema_view(
+    list=extend_schema(operation_id="list_orders", summary="Orders, newest first", parameters=[OrderQuery])
+)
 class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     """`/orders`: customers read their own, staff with the model's permissions read, create and change all."""
 
@@ -48,7 +57,13 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         self.check_object_permissions(self.request, order)
         return order
 
-    @schema.create_order
+    @extend_schema(
+        operation_id="create_order",
+        summary="Create an order",
+        request=NewOrderSerializer,
+        responses={201: OrderSerializer},
+        parameters=[IDEMPOTENCY_KEY, LOCATION, etag(201)],
+    )
     def create(self, request: Request) -> Response | HttpResponse:
         new = NewOrderSerializer(data=request.data)
         new.is_valid(raise_exception=True)
@@ -56,19 +71,33 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         def answer() -> Response:
             order = services.create_order(actor=request.user, **new.validated_data)
             headers = {"Location": reverse("order-detail", args=[order.number]), "ETag": etags.of(order)}
-            return Response(snapshot(order), status=status.HTTP_201_CREATED, headers=headers)
+            return Response(OrderSerializer(order).data, status=status.HTTP_201_CREATED, headers=headers)
 
         return idempotency.once(request, answer)
 
-    @schema.get_order
+    @extend_schema(
+        operation_id="get_order",
+        summary="One order",
+        parameters=[NUMBER, IF_NONE_MATCH, etag(200, 304)],
+        responses={200: OrderSerializer, 304: None},
+    )
     def retrieve(self, request: Request, number: str) -> Response:
         order = self.get_object()
         headers = {"ETag": etags.of(order)}
         if etags.is_known(request, etags.of(order)):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
-        return Response(snapshot(order), headers=headers)
+        return Response(OrderSerializer(order).data, headers=headers)
 
-    @schema.update_order
+    @extend_schema(
+        operation_id="update_order",
+        summary="Change an order, its status above all",
+        description="An illegal step is a 409 with `allowed`. An update that is late (`occurred_at` before the order's "
+        "`status_since`) changes nothing; of one that repeats the order's status the other fields are applied. Both "
+        "are kept in the history, and `applied`, which tells of the status, is false.",
+        request=OrderUpdateSerializer,
+        parameters=[NUMBER, IDEMPOTENCY_KEY, IF_MATCH, etag(200)],
+        responses=ChangedOrderSerializer,
+    )
     def partial_update(self, request: Request, number: str) -> Response | HttpResponse:
         order = self.get_object()
         update = OrderUpdateSerializer(data=request.data)
@@ -86,24 +115,35 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
                 actor=request.user,
                 versions=etags.expected_versions(request),
             )
-            body = {**snapshot(outcome.order), "applied": outcome.applied}
-            return Response(body, headers={"ETag": etags.of(outcome.order)})
+            return Response(ChangedOrderSerializer(outcome).data, headers={"ETag": etags.of(outcome.order)})
 
         return idempotency.once(request, answer)
 
-    @schema.change_orders
+    @extend_schema(
+        operation_id="change_orders",
+        summary="Change the statuses of up to 1,000 orders",
+        description="Each line gets its own result, and one that is refused harms no other.",
+        request=batch.BatchSerializer,
+        parameters=[IDEMPOTENCY_KEY],
+        responses=batch.BatchResultSerializer,
+    )
     @action(detail=False, methods=["post"])
     def batch(self, request: Request) -> Response | HttpResponse:
         checked = batch.read(request.data)
 
         def answer() -> Response:
             lines = [line for line in checked if isinstance(line, Line)]
-            results = change_statuses(lines=lines, among=self.get_queryset(), actor=request.user)
-            return Response(batch.answer(checked, results))
+            outcomes = change_statuses(lines=lines, among=self.get_queryset(), actor=request.user)
+            return Response(batch.BatchResultSerializer(batch.results(checked, outcomes)).data)
 
         return idempotency.once(request, answer)
 
-    @schema.get_history
+    @extend_schema(
+        operation_id="get_history",
+        summary="Every status change of an order, applied or not",
+        parameters=[NUMBER],
+        responses=StatusChangeSerializer(many=True),
+    )
     @action(detail=True, methods=["get"], pagination_class=None)
     def history(self, request: Request, number: str) -> Response:
         return Response(StatusChangeSerializer(history_of(self.get_object()), many=True).data)

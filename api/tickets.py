@@ -1,0 +1,77 @@
+"""Tickets for a socket, over HTTP: a shop's back end asks for one, and its page opens the socket with it.
+
+`notifications.access.tickets` makes and redeems them; here is who may have one for whom.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from drf_spectacular.utils import extend_schema
+from knox.models import AuthToken
+from rest_framework import serializers, status
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.fields import Moment, UserName
+from api.serializers import StrictSerializer
+from notifications.access import credentials, tickets
+
+
+class TicketSerializer(StrictSerializer):
+    """Whose socket a ticket opens, and the ticket."""
+
+    customer = UserName(
+        max_length=150, required=False, write_only=True, help_text="A user name; the caller's own if absent."
+    )
+    ticket = serializers.CharField(read_only=True, help_text="Works once, for 30 seconds.")
+    expires_at = Moment(read_only=True)
+
+
+class TicketsView(APIView):
+    """`/tickets`: a shop's back end asks for one, its page opens the socket with it."""
+
+    @extend_schema(
+        operation_id="issue_ticket",
+        summary="A ticket that opens one socket",
+        request=TicketSerializer,
+        responses={201: TicketSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        body = TicketSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        customer = body.validated_data.get("customer")
+        # A shop passes on its customers' names: a customer who is called as the shop's account must not become it.
+        if customer is None or (customer == request.user.get_username() and _is_customer(request.user)):
+            user_id: int = request.user.pk  # type: ignore[assignment]  # permission_classes let nobody else in
+            # It ends with the credential that asked for it.
+            issued = tickets.issue(user_id, key=_credential_key(request))
+        elif request.user.has_perm("notifications.issue_ticket"):
+            issued = tickets.issue(_customer(customer).pk)
+        else:
+            raise PermissionDenied("Tickets for others need the permission notifications.issue_ticket.")
+        headers = {"Cache-Control": "no-store"}
+        return Response(TicketSerializer(issued).data, status=status.HTTP_201_CREATED, headers=headers)
+
+
+def _credential_key(request: Request) -> str:
+    if isinstance(request.auth, AuthToken):
+        return credentials.token_key(request.auth)
+    # A caller without a token has a session.
+    return credentials.session_key_of(str(request.session.session_key))
+
+
+def _customer(name: str) -> Any:
+    """The customer of that name; raises ValidationError."""
+    customer = get_user_model()._default_manager.filter(username=name, is_active=True).first()
+    if customer is None or not _is_customer(customer):
+        raise serializers.ValidationError({"customer": ["There is no customer of that name."]}, code="unknown_customer")
+    return customer
+
+
+def _is_customer(user: Any) -> bool:
+    """Whether the user may do no more than any customer: a ticket must not make its holder somebody who may."""
+    return not (user.is_staff or user.is_superuser or user.get_all_permissions())
