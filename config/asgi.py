@@ -6,6 +6,7 @@ with it; on a fixed pool of threads the same views keep their connections.
 
 import asyncio
 import os
+from functools import partial
 from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
@@ -25,39 +26,38 @@ from config.metrics import count_sockets  # noqa: E402
 from config.request_id import Identified  # noqa: E402
 from notifications.access.authentication import Authentication  # noqa: E402
 from notifications.delivery.hub import Hub  # noqa: E402
+from notifications.delivery.topic import Watchers  # noqa: E402
 from notifications.hints import publish  # noqa: E402
+from notifications.sockets.consumers import TopicConsumer  # noqa: E402
 from notifications.sockets.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
-from orders.board import Board, BoardConsumer  # noqa: E402
+from notifications.supervision import Supervisor  # noqa: E402
+from orders.board import board  # noqa: E402
 
 
 async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """One hub and one board for each server process, which the consumers find in `scope["state"]` (ASGI lifespan)."""
-    hub: Hub | None = None
-    board: Board | None = None
-    counting: asyncio.Task[None] | None = None
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            hub = Hub(get_channel_layer())
-            await hub.start()
-            publish.use_loop(asyncio.get_running_loop())
-            board = Board(get_channel_layer())
-            scope["state"].update(hub=hub, board=board)
-            counting = asyncio.create_task(count_sockets(hub), name="count-sockets")
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            publish.use_loop(None)
-            if counting is not None:
-                counting.cancel()
-            if hub is not None:
-                await hub.stop()
-            if board is not None:
-                await board.stop()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+    """What each server process has once, for the consumers to find in `scope["state"]` (ASGI lifespan)."""
+    await receive()  # lifespan.startup
+    layer = get_channel_layer()
+    hub = Hub(layer)
+    topics = {topic.name: Watchers(topic, layer) for topic in (board,)}
+    counting = Supervisor("metrics")
+    supervisors = [hub.supervisor, counting, *(watchers.supervisor for watchers in topics.values())]
+    scope["state"].update(hub=hub, topics=topics, supervisors=supervisors)
+    await hub.start()
+    counting.start(count_sockets=partial(count_sockets, hub))
+    publish.use_loop(asyncio.get_running_loop())
+    await send({"type": "lifespan.startup.complete"})
+
+    await receive()  # lifespan.shutdown
+    publish.use_loop(None)
+    await counting.stop()
+    await hub.stop()
+    for watchers in topics.values():
+        await watchers.stop()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
-sockets = [path("ws/board", BoardConsumer.as_asgi()), *websocket_urlpatterns]
+sockets = [path("ws/board", TopicConsumer.as_asgi(topic=board.name)), *websocket_urlpatterns]
 http = Bodies(WSGIMiddleware(cast(Any, django_application), workers=settings.WEB_THREADS))
 
 application = ProtocolTypeRouter(

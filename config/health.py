@@ -1,4 +1,4 @@
-"""Probes for whoever runs the process: `/healthz` touches nothing, `/readyz` what a request needs.
+"""Probes for what runs the process: `/healthz` touches nothing, `/readyz` what a request needs.
 
 Answered on the event loop: threads that all wait for a lock are no reason to restart a process. And before Django sees
 them: probes come by address, so no Host header is checked and nobody is redirected to https.
@@ -10,10 +10,9 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import Error, close_old_connections, connection
 
 from notifications.database import DatabaseThreads
-from notifications.delivery.hub import Hub
 
 
 class Probes:
@@ -28,25 +27,27 @@ class Probes:
         if probe is None or scope["method"] not in ("GET", "HEAD"):
             await self.inner(scope, receive, send)
             return
-        status, body = await probe(scope["state"]["hub"])
+        status, body = await probe(scope["state"])
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": int(status), "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
-    async def healthz(self, _hub: Hub) -> tuple[HTTPStatus, dict[str, str]]:
+    async def healthz(self, _state: dict[str, Any]) -> tuple[HTTPStatus, dict[str, str]]:
         """The process serves. A broken database is no reason to restart it."""
         return HTTPStatus.OK, {"status": "ok"}
 
-    async def readyz(self, hub: Hub) -> tuple[HTTPStatus, dict[str, str]]:
-        """A request would succeed: the process is not about to stop, and the database answers.
+    async def readyz(self, state: dict[str, Any]) -> tuple[HTTPStatus, dict[str, str]]:
+        """A request would succeed: the process is not about to stop, its loops run, and the database answers.
 
         Redis is not asked: without it nothing is lost or refused.
         """
-        if hub.draining:
+        if state["hub"].draining:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "draining"}
+        if down := [name for supervisor in state["supervisors"] for name in supervisor.down]:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "not running": ", ".join(down)}
         try:
             await self.database.run(_ask_database)
-        except DatabaseError:
+        except Error:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "database": "does not answer"}
         return HTTPStatus.OK, {"status": "ok"}
 

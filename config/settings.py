@@ -170,7 +170,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 #: Days for which notifications are kept; who comes back later is told to fetch a snapshot.
 NOTIFICATION_RETENTION_DAYS: int = read(partial(positive, at_most=36_500), "NOTIFICATION_RETENTION_DAYS", 30)
 #: Seconds between two looks of a process at what no hint announced. More than ten a second would be load and no help.
-NOTIFICATION_TAIL_SECONDS: float = read(partial(seconds, at_least=0.1), "NOTIFICATION_TAIL_SECONDS", 5.0)
+NOTIFICATION_TAIL_SECONDS: float = read(partial(seconds, at_least=0.1), "NOTIFICATION_TAIL_SECONDS", 1.0)
 #: Seconds for which a client may take nothing of what waits for it, before it is closed with 4001.
 STALL_SECONDS: float = read(seconds, "STALL_SECONDS", 30.0)
 #: Seconds over which a process that stops says good-bye to its sockets.

@@ -16,8 +16,8 @@ from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections, connections
 
-#: Seconds for which a connection that worked is used without asking the server whether it still does. One that has
-#: broken meanwhile fails a call, and all callers here try again.
+#: Seconds for which a connection is used without a look at its age (`CONN_MAX_AGE`) and without asking the server
+#: whether it still works. One that has broken meanwhile fails a call, and all callers here try again.
 TRUSTED_SECONDS = 10.0
 
 P = ParamSpec("P")
@@ -37,9 +37,10 @@ class DatabaseThreads:
 
         def call() -> T:
             now = time.monotonic()
-            if now > getattr(self._thread, "used_at", 0.0) + TRUSTED_SECONDS:
-                close_old_connections()  # which asks the server first: a query more
-            self._thread.used_at = now
+            # By when it was looked at and not by when it was used: a loop that asks every second would never renew it.
+            if now > getattr(self._thread, "looked_at", 0.0) + TRUSTED_SECONDS:
+                close_old_connections()  # the next query is then preceded by a question to the server
+                self._thread.looked_at = now
             try:
                 return function(*args, **kwargs)
             except Exception:

@@ -84,8 +84,8 @@ def reset(*, stream: str, head: int, reason: Reset) -> str:
     return frame("reset", stream=stream, head=head, reason=reason)
 
 
-def ping(*, head: int) -> str:
-    return frame("ping", head=head)
+def ping(*, head: int, read_up_to: int) -> str:
+    return frame("ping", head=head, read_up_to=read_up_to)
 
 
 def read(*, up_to: int, unread: int) -> str:

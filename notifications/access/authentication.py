@@ -12,7 +12,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 from django.http import parse_cookie
 from django.http.request import validate_host
 
@@ -38,7 +38,7 @@ class Authentication:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         try:
             credential = await self.authenticate(scope)
-        except DatabaseError as error:
+        except Error as error:
             logger.warning("A handshake cannot be checked: %r", error)
             credential = CloseCode.BUSY
         await self.inner({**scope, "credential": credential}, receive, send)

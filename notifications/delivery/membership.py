@@ -1,7 +1,9 @@
 """This process's one channel on the channel layer, and the users' groups that it is in.
 
-Called by `hub` alone. A layer may fail or hang at any time; nothing here raises or waits for long because of it, since
-a hint that is not heard is found by the tail check.
+`hub` shares its registry of feeds: a feed's group is joined when its first client comes, joined again when that is due
+or has failed, and left some time after its last client has gone, when the feed is forgotten too. A layer may fail or
+hang at any time. Nothing here raises or waits for long because of it, since a hint that is not heard is found by the
+tail check.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 
 from channels.layers import BaseChannelLayer
 
+from notifications.delivery.subscriber import Feed
 from notifications.hints.publish import group_of
 
 logger = logging.getLogger(__name__)
@@ -25,12 +28,16 @@ RETRY_SECONDS = 1.0
 
 
 class Membership:
-    """`open` first; then `receive` for ever, while users are joined and left. On one event loop."""
+    """`open` first; then the two loops, `receive` and `tend`, while feeds are joined. On one event loop.
 
-    def __init__(self, layer: BaseChannelLayer) -> None:
+    `feeds` is the hub's registry, by the user's key as a text.
+    """
+
+    def __init__(self, layer: BaseChannelLayer, feeds: dict[str, Feed]) -> None:
         self._layer = layer
+        self._feeds = feeds
         self._channel: str | None = None
-        self._joined_at: dict[int, float] = {}
+        self._joined_at: dict[Feed, float] = {}
         self._failed_at = float("-inf")
 
     async def open(self) -> None:
@@ -41,50 +48,65 @@ class Membership:
         except Exception as error:  # any layer, any trouble: receiving tries again
             logger.warning("The channel layer does not answer; the tail check delivers meanwhile: %r", error)
 
-    async def receive(self) -> dict[str, Any]:
+    async def receive(self) -> Any:
         """The next message of any group. Waits through whatever trouble the layer is in."""
         while True:
             try:
                 if self._channel is None:
                     self._channel = await self._layer.new_channel()
-                message: dict[str, Any] = await self._layer.receive(self._channel)
+                return await self._layer.receive(self._channel)
             except Exception as error:  # whatever the layer raises: it must not end the listening
                 logger.warning("The channel layer does not answer; the tail check goes on: %r", error)
                 self._joined_at.clear()  # a layer that comes back may have forgotten its groups
                 await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return message
 
-    def includes(self, user_id: int) -> bool:
-        """Whether the user's group was joined, and not too long ago."""
-        joined_at = self._joined_at.get(user_id)
-        return joined_at is not None and asyncio.get_running_loop().time() < joined_at + REJOIN_SECONDS
-
-    async def join(self, user_id: int) -> None:
-        """Join the user's group, unless that was done or the layer is resting."""
-        if self._channel is None or self._rests() or self.includes(user_id):
-            return
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                await self._layer.group_add(group_of(user_id), self._channel)
-            self._joined_at[user_id] = asyncio.get_running_loop().time()
-        except Exception as error:  # any layer, any trouble
-            self._fail()
-            self._joined_at.pop(user_id, None)
-            logger.warning("A group cannot be joined, the tail check delivers meanwhile: %r", error)
-
-    async def leave(self, user_id: int) -> bool:
-        """Leave the user's group; False if the layer is resting, and it has to be tried again."""
-        if self._rests():
-            return False
-        self._joined_at.pop(user_id, None)
-        if self._channel is not None:  # also what was not joined in time: the layer may still be about to
+    async def join(self, feed: Feed) -> None:
+        """Join the feed's group, unless that was done lately or the layer is resting."""
+        async with feed.joining:
+            if self._channel is None or self._rests() or self._includes(feed):
+                return
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    await self._layer.group_discard(group_of(user_id), self._channel)
-            except Exception:  # any trouble: a hint for nobody is dropped
+                    await self._layer.group_add(group_of(feed.user_id), self._channel)
+                self._joined_at[feed] = asyncio.get_running_loop().time()
+            except Exception as error:  # any layer, any trouble
                 self._fail()
-        return True
+                self._joined_at.pop(feed, None)
+                logger.warning("A group cannot be joined, the tail check delivers meanwhile: %r", error)
+
+    async def tend(self, every: float) -> None:
+        """Join what could not be joined before, and leave what nobody follows any more, every so many seconds.
+
+        For ever. No check waits for it. A feed that runs empty stays until this comes by: a client that only reloads
+        its page finds its group joined.
+        """
+        while True:
+            await asyncio.sleep(every)
+            for key, feed in list(self._feeds.items()):
+                if feed.subscribers:
+                    await self.join(feed)
+                else:
+                    await self._leave(key, feed)
+
+    async def _leave(self, key: str, feed: Feed) -> None:
+        """Leave the feed's group and forget it; if the layer is resting, or a client has come, the next time."""
+        async with feed.joining:
+            if feed.subscribers or self._rests():
+                return
+            self._joined_at.pop(feed, None)
+            if self._channel is not None:  # also what was not joined in time: the layer may still be about to
+                try:
+                    async with asyncio.timeout(TIMEOUT):
+                        await self._layer.group_discard(group_of(feed.user_id), self._channel)
+                except Exception:  # any trouble: a hint for nobody is dropped
+                    self._fail()
+            if not feed.subscribers:  # nobody came while the layer was asked
+                del self._feeds[key]
+
+    def _includes(self, feed: Feed) -> bool:
+        """Whether the feed's group was joined, and not too long ago."""
+        joined_at = self._joined_at.get(feed)
+        return joined_at is not None and asyncio.get_running_loop().time() < joined_at + REJOIN_SECONDS
 
     def _fail(self) -> None:
         self._failed_at = asyncio.get_running_loop().time()

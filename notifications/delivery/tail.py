@@ -1,7 +1,7 @@
 """The tail check's question: what has changed since a process last looked? Heads that moved, credentials that ended.
 
-The hub asks it every few seconds. Whatever hints did not bring is found here, so this is the guarantee and the hint
-only the speed. It reads, and repairs nothing itself.
+The hub asks it every NOTIFICATION_TAIL_SECONDS. Whatever hints did not bring is found here, so this is the guarantee
+and the hint only the speed. It reads, and repairs nothing itself.
 """
 
 from __future__ import annotations

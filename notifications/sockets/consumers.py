@@ -1,4 +1,5 @@
-"""The consumer of `/ws/notifications`: handshake, inbound frames, close codes.
+"""The consumers: of `/ws/notifications`, and of whatever path the application gives a topic. Handshake, inbound frames,
+close codes.
 
 A Channels consumer whose events do not go through the generic dispatch: that would close old database connections on a
 shared thread before every event, and put a queue and two tasks in the way of each. Frames come from the hub through the
@@ -11,12 +12,14 @@ import asyncio
 from typing import Any
 
 from channels.consumer import AsyncConsumer
+from django.db import Error
 
 from notifications import protocol
 from notifications.access import tickets
 from notifications.access.credentials import Credential
 from notifications.database import DatabaseThreads
 from notifications.delivery.subscriber import Subscriber
+from notifications.delivery.topic import Watchers
 from notifications.log import stream
 from notifications.protocol import CloseCode
 from notifications.sockets import connection
@@ -92,6 +95,33 @@ class NotificationConsumer(AsyncConsumer):
                 if credential is None or credential.user_id != subscriber.credential.user_id:
                     raise protocol.BadFrame("invalid_ticket", "The ticket is unknown, used, expired or another user's.")
                 subscriber.prove(credential)
+
+
+class TopicConsumer(NotificationConsumer):
+    """A socket that watches a topic beside its user's own stream: `TopicConsumer.as_asgi(topic="<name>")`.
+
+    `scope["state"]["topics"]` holds the server's `Watchers` by topic.
+    """
+
+    def __init__(self, *, topic: str) -> None:
+        self._topic = topic
+
+    async def _follow(self, scope: dict[str, Any]) -> CloseCode | None:
+        credential: Credential | CloseCode = scope["credential"]
+        self._watchers: Watchers = scope["state"]["topics"][self._topic]
+        if isinstance(credential, CloseCode):
+            return credential
+        try:
+            if not await self._watchers.admits(credential.user_id):
+                return CloseCode.NOT_ALLOWED
+        except Error:
+            return CloseCode.BUSY
+        async with self._watchers.open():
+            return await super()._follow(scope)
+
+    async def _read(self, subscriber: Subscriber) -> None:
+        with self._watchers.watched_by(subscriber):
+            await super()._read(subscriber)
 
 
 class Rate:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
+from channels.layers import InMemoryChannelLayer
+from django.db import InterfaceError, OperationalError, connection
 
+from config.health import Probes
+from notifications.delivery.hub import Hub
+from notifications.supervision import Supervisor
 from tests.deployment import Deployment, Web
-from tests.polling import poll
+from tests.polling import apoll, poll
 
 
 @pytest.mark.parametrize("probe", ["/healthz", "/readyz"])
@@ -53,6 +60,59 @@ def test_probes_are_answered_while_every_thread_waits_for_a_lock(deploy: type, p
     with locked_orders(deployment.database_url), socket.create_connection(("127.0.0.1", web.port)) as waiting:
         waiting.sendall(change.encode())
         assert httpx.get(web.url + probe).status_code == 200
+
+
+# Inside one process.
+
+
+@asynccontextmanager
+async def probes(**state: Any) -> AsyncIterator[tuple[Probes, httpx.AsyncClient]]:
+    """The probes of a server with that state, and a client that asks them."""
+    answering = Probes(None)
+    known = {"hub": Hub(InMemoryChannelLayer()), "supervisors": []} | state
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await answering({**scope, "state": known}, receive, send)
+
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        yield answering, client
+    await answering.database.close()
+
+
+async def test_readiness_fails_while_a_loop_does_not_run(transactional_db: None) -> None:
+    supervisor, mended = Supervisor("hub"), asyncio.Event()
+
+    async def listen() -> None:
+        if not mended.is_set():
+            raise ZeroDivisionError
+        await asyncio.Event().wait()
+
+    async with probes(supervisors=[supervisor]) as (_, client):
+        assert (await client.get("/readyz")).status_code == 200
+        supervisor.start(listen=listen)
+        await apoll(lambda: supervisor.down)
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()["not running"]) == (503, "hub.listen")
+        assert (await client.get("/healthz")).status_code == 200
+        mended.set()
+
+        async def is_ready() -> bool:
+            return (await client.get("/readyz")).status_code == 200
+
+        await apoll(is_ready)
+        await supervisor.stop()
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("connection already closed")])
+async def test_readiness_fails_while_the_database_is_away(transactional_db: None, error: Exception) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    async with probes() as (answering, client):
+        await answering.database.run(lambda: connection.execute_wrappers.append(fail))
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from notifications.delivery.membership import Membership
+from notifications.delivery.subscriber import Feed
 from notifications.hints import layers, publish
 from notifications.hints.layers import RedisLayer, _host
 from tests.database import EMBEDDED
@@ -202,19 +203,20 @@ async def test_a_redis_that_falls_silent_is_given_up_and_found_again(
 async def test_what_was_given_up_leaves_nothing_behind():
     with Redis() as server:
         layer = RedisLayer(urls=[server.url])
-        members = Membership(layer)
+        feeds = {"1": Feed(1)}
+        members = Membership(layer, feeds)
         await members.open()
         server.suspend()
-        await members.join(1)
+        await members.join(feeds["1"])
         opening = asyncio.create_task(layer.new_channel())
         await asyncio.sleep(0)  # it begins to wait for Redis
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
 
-        async def left() -> bool:
-            return await members.leave(1)
-
-        await apoll(left)
+        tending = asyncio.create_task(members.tend(0.01))
+        await apoll(lambda: not feeds, saying="the group is left")
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
         assert not layer._shards[0]._awaited
         assert len(layer.channels) == 1
         server.resume()
