@@ -5,8 +5,8 @@ How a notification gets from the log to a client, in one place:
 - A *hint* (`publish`) arrives on the process's one channel (`membership`). A client that holds number n is sent n+1
   from the hint itself, without a look at the database. What it has seen is dropped. Anything else is a gap (`cursor`).
 - A client with a gap is *behind* (`backlog`). One task reads the log for all that are behind, in one query, until none
-  is. A newcomer that resumes, a client whose hint was lost and a slow reader whose outbox has drained are all the same
-  case: their position is less than the head.
+  is (`log_reader`). A newcomer that resumes, a client whose hint was lost and a slow reader whose outbox has drained
+  are all the same case: their position is less than the head.
 - The *tail check* asks the database which heads have moved, and so finds what no hint announced.
 
 The group is joined before the log is read, and a hint that arrives in between moves the feed's head: nothing falls
@@ -14,42 +14,31 @@ between replay and live. Delivery never waits: frames go into bounded outboxes (
 nobody. Pings, stalled clients and the good-bye are `upkeep`'s.
 
 The hub does no authentication and knows no HTTP; `connection` calls it. It runs on one event loop and is not
-thread-safe; its database work runs on one thread of its own, whose connection it keeps.
+thread-safe.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 from channels.layers import BaseChannelLayer
 from django.conf import settings
-from django.db import Error
 
 from notifications.access.credentials import Credential
-from notifications.database import DatabaseThreads
-from notifications.delivery import tail
 from notifications.delivery.backlog import Backlog
+from notifications.delivery.log_reader import LogReader
 from notifications.delivery.membership import Membership
 from notifications.delivery.messages import Appended, MarkedRead, OfStream, Revoked
 from notifications.delivery.outbox import Outbox, Send
 from notifications.delivery.subscriber import Feed, Subscriber
 from notifications.delivery.upkeep import PING_SECONDS, Upkeep
-from notifications.log import stream
-from notifications.log.stream import Position
-from notifications.protocol import CloseCode, Entry
+from notifications.protocol import CloseCode
 from notifications.supervision import Supervisor
 
 logger = logging.getLogger(__name__)
-
-#: Clients whose log is read in one query; with `stream.PAGE` entries each it stays below some 7 MiB.
-READ_TOGETHER = 50
-#: Seconds of rest after the database failed.
-RETRY_SECONDS = 1.0
 
 
 class Refused(Exception):
@@ -72,8 +61,8 @@ class Hub:
         self._feeds: dict[str, Feed] = {}
         self._membership = Membership(layer, self._feeds)
         self._backlog = Backlog()
-        self._upkeep = Upkeep(self._look_again, ping_seconds=ping_seconds)
-        self._database = DatabaseThreads("hub")
+        self._log = LogReader(self._feeds, self._backlog, ping_seconds=ping_seconds)
+        self._upkeep = Upkeep(self._log.look_again, ping_seconds=ping_seconds)
         self.supervisor = Supervisor("hub")
 
     # -- Life of the hub -------------------------------------------------------------------------------------------
@@ -93,8 +82,8 @@ class Hub:
         await self._membership.open()
         self.supervisor.start(
             listen=self._listen,
-            read_log=self._read_log,
-            check_tail=self._check_tail,
+            read_log=self._log.read_log,
+            check_tail=partial(self._log.check_tail, self._tail_seconds),
             tend_groups=partial(self._membership.tend, self._tail_seconds),
             heartbeat=self._upkeep.heartbeat,
             look_ahead=self._upkeep.look_ahead,
@@ -102,7 +91,7 @@ class Hub:
 
     async def stop(self) -> None:
         await self.supervisor.stop()
-        await self._database.close()
+        await self._log.database.close()
 
     async def drain(self, seconds: float) -> None:
         """Say good-bye to everybody, evenly over `seconds`, and let nobody in any more."""
@@ -189,97 +178,6 @@ class Hub:
             for subscriber in feed.subscribers:
                 subscriber.revoke(message["key"], message["at"])
 
-    # -- The log ---------------------------------------------------------------------------------------------------
-
-    async def _read_log(self) -> None:
-        """Read the log for all that are behind, again and again, for ever."""
-        while True:
-            ready = await self._backlog.next(READ_TOGETHER)
-            try:
-                await self._catch_up(ready)
-            except Exception as error:
-                for subscriber in ready:
-                    if subscriber.position is None:
-                        subscriber.close(CloseCode.BUSY)  # another process may do better
-                if not isinstance(error, Error):
-                    raise
-                # The database is away: everything waits for it.
-                logger.warning("The log cannot be read, trying again in %s s: %r", RETRY_SECONDS, error)
-                await asyncio.sleep(RETRY_SECONDS)
-
-    async def _catch_up(self, subscribers: list[Subscriber]) -> None:
-        heads = {subscriber.feed: subscriber.feed.head for subscriber in subscribers}
-        after = _wanted(subscribers)
-        positions, entries = await self._database.run(_read, [feed.user_id for feed in heads], after)
-        self._learn(heads, positions)
-        for subscriber in subscribers:
-            user_id = subscriber.feed.user_id
-            if subscriber.closed.done():
-                continue
-            if user_id not in positions:
-                subscriber.close(CloseCode.REVOKED)  # there is no such user any more
-                continue
-            position, page = positions[user_id], entries.get(user_id, [])
-            until = after.get(user_id, 0) + stream.PAGE
-            subscriber.place(position, page, until=until, ping_seconds=self._upkeep.ping_seconds)
-            if not subscriber.take(position.uid, page, subscriber.feed.head):
-                self._backlog.discard(subscriber)
-
-    async def _look_again(self, feeds: list[Feed]) -> None:
-        """Learn where these streams stand now: reading marks above all, which the tail check does not see."""
-        heads = {feed: feed.head for feed in feeds}
-        try:
-            positions = await self._database.run(stream.positions, [feed.user_id for feed in feeds])
-        except Error as error:  # the next time will do
-            logger.warning("Reading marks cannot be looked at: %r", error)
-        else:
-            self._learn(heads, positions)
-
-    def _learn(self, heads: dict[Feed, int], positions: dict[Any, Position]) -> None:
-        """Take over what the log says; `heads` are those from before it was asked. A client that it shows to be behind
-        may be another window than the one for which the log was asked.
-        """
-        for feed, head in heads.items():
-            if (position := positions.get(feed.user_id)) is None:
-                continue
-            feed.learn(position, head_before=head)
-            for subscriber in feed.subscribers:
-                if subscriber.is_behind(position.uid, feed.head):
-                    self._backlog.add(subscriber)
-
-    # -- The tail --------------------------------------------------------------------------------------------------
-
-    async def _check_tail(self) -> None:
-        """Every so often: what has changed? Repairs what hints did not bring, whatever lost them. For ever."""
-        mark: tail.Mark | None = None
-        while True:
-            try:
-                changes = await self._database.run(tail.changes_since, mark)
-            except Error as error:  # the database is away: the mark waits, so nothing is skipped
-                logger.warning("The tail cannot be checked, trying again in %s s: %r", self._tail_seconds, error)
-            else:
-                if mark is None:
-                    # What happened before the first mark is looked up for every client that is here already. One that
-                    # is not greeted yet is on its way.
-                    for subscriber in self._upkeep:
-                        if subscriber.position is not None:
-                            self._backlog.add(subscriber)
-                mark = changes.mark
-                self._repair(changes)
-            await asyncio.sleep(self._tail_seconds)
-
-    def _repair(self, changes: tail.Changes) -> None:
-        for user_id, head in changes.heads.items():
-            if (feed := self._feeds.get(str(user_id))) and feed.head < head:
-                feed.head = head
-                for subscriber in feed.subscribers:
-                    if subscriber.is_behind(subscriber.stream_uid, head):
-                        self._backlog.add(subscriber)
-        for user_id, key, at in changes.revoked:
-            if feed := self._feeds.get(str(user_id)):
-                for subscriber in feed.subscribers:
-                    subscriber.revoke(key, at)
-
 
 def _make_room(feed: Feed) -> None:
     """Let go of a user's oldest connection when there is one too many.
@@ -290,18 +188,3 @@ def _make_room(feed: Feed) -> None:
     following = [subscriber for subscriber in feed.subscribers if not subscriber.closed.done()]
     if len(following) >= settings.MAX_SOCKETS_PER_USER:
         min(following, key=lambda subscriber: subscriber.connected_at).close(CloseCode.TOO_MANY_SOCKETS)
-
-
-def _wanted(subscribers: Iterable[Subscriber]) -> dict[Any, int]:
-    """After which number the log has to be read, by user: two clients of one user share what is read for them."""
-    after: dict[Any, int] = {}
-    for subscriber in subscribers:
-        user_id, start = subscriber.feed.user_id, subscriber.starts_at
-        if start is not None:
-            after[user_id] = min(start, after.get(user_id, start))
-    return after
-
-
-def _read(users: Iterable[Any], after: dict[Any, int]) -> tuple[dict[Any, Position], dict[Any, list[Entry]]]:
-    """Positions first: whatever is appended between the two queries is in the entries, beyond the position's head."""
-    return stream.positions(set(users)), stream.read_after(after)

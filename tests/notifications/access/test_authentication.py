@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
+from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
 
 from notifications.access.authentication import Authentication, origin_is_allowed
@@ -96,3 +97,22 @@ async def test_a_session_that_is_none_is_nobodys(session: str, database: Databas
 
 async def test_the_origin_is_asked_before_the_session(session: str):
     assert await authenticated(f"sessionid={session}", origin="https://evil.example") is CloseCode.FORBIDDEN_ORIGIN
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("connection already closed")])
+async def test_a_handshake_that_the_database_cannot_check_is_told_to_come_back(
+    transactional_db: None, error: Exception
+):
+    def fail(*_: Any) -> Any:
+        raise error
+
+    found = []
+
+    async def inner(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        found.append(scope["credential"])
+
+    authentication = Authentication(inner)
+    await authentication.database.run(lambda: connection.execute_wrappers.append(fail))
+    await authentication({"type": "websocket", "headers": [(b"authorization", b"Bearer 0123abcd")]}, None, None)
+    assert found == [CloseCode.BUSY]
+    await authentication.database.close()

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from notifications.delivery import cursor
-from notifications.delivery import hub as hub_module
+from notifications.delivery import cursor, log_reader
 from notifications.delivery.hub import Hub
 from notifications.log import stream
 from notifications.models import Stream
@@ -102,7 +101,7 @@ async def test_more_than_a_page_is_replayed_page_by_page(
 async def test_more_clients_than_one_query_names_all_catch_up(
     hub: Hub, alice: User, bob: User, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(hub_module, "READ_TOGETHER", 2)
+    monkeypatch.setattr(log_reader, "READ_TOGETHER", 2)
     await database(tell, alice, 3)
     await database(tell, bob, 2)
     async with AsyncExitStack() as stack:

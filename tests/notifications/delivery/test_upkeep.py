@@ -104,7 +104,7 @@ async def test_a_stream_that_is_begun_anew_is_noticed_without_anything_new_in_it
 async def test_a_database_that_is_away_delays_no_ping(layer: Any, alice: User, database: Database):
     async with running(layer, tail_seconds=NEVER, ping_seconds=1) as hub, following(hub, alice) as tab:
         hangs = threading.Event()
-        waiting = asyncio.ensure_future(hub._database.run(hangs.wait))
+        waiting = asyncio.ensure_future(hub._log.database.run(hangs.wait))
         try:
             count = len(tab.of_type("ping"))
 
