@@ -44,7 +44,7 @@ class Probes:
         if state["hub"].draining:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "draining"}
         if down := [name for supervisor in state["supervisors"] for name in supervisor.down]:
-            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "not running": ", ".join(down)}
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "not_running": ", ".join(down)}
         try:
             await self.database.run(_ask_database)
         except Error:

@@ -1,7 +1,7 @@
 """Database work for code that runs on an event loop: a few threads of their own, which keep their connections.
 
 Django's connections belong to threads. asgiref's `database_sync_to_async` puts all of a process's work on one shared
-thread, where one slow query delays everybody; here the hub and the handshakes have threads each, and nothing else does.
+thread, where one slow query delays everybody; here each kind of work (the hub, a topic, handshakes) has its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The staff's board: the topic of all orders, for everybody whom `orders.view_order` lets see them.
+"""The staff's board: the topic of all orders, for users with the permission `orders.view_order`.
 
 What an order's watchers are told is its whole latest state, as the API gives it. `config` makes it a socket at
 `/ws/board`; how watchers are told is the engine's (`notifications.delivery.topic`).

@@ -63,7 +63,7 @@ class Topic:
 
     #: Names the group: ASCII letters, digits, `-_.`, and no user's (`user.…`).
     name: str
-    #: Those of these users, by primary key, who may watch.
+    #: Those of these users, by primary key, that may watch.
     admits: Callable[[Collection[Any]], Collection[Any]]
     #: What has changed at or after a moment: versions by key.
     changed_since: Callable[[datetime], Mapping[str, int]]

@@ -75,7 +75,7 @@ class Upkeep:
             await asyncio.sleep(1)
 
     async def look_ahead(self) -> None:
-        """Bring the feeds of those who are pinged next up to date, for ever: the ping carries how far is read.
+        """Bring the feeds of the clients that are pinged next up to date, for ever: the ping carries how far is read.
 
         A reading mark is no row of the log, so the tail check does not find one whose hint was lost. One query a second
         by primary key, for a twenty-fifth of the users; none where nobody is about to be pinged.

@@ -1,7 +1,6 @@
-"""The consumers: of `/ws/notifications`, and of whatever path the application gives a topic. Handshake, inbound frames,
-close codes.
+"""The consumers of `/ws/notifications` and of an application's topics: handshake, inbound frames, close codes.
 
-A Channels consumer whose events do not go through the generic dispatch: that would close old database connections on a
+Channels consumers whose events do not go through the generic dispatch: that would close old database connections on a
 shared thread before every event, and put a queue and two tasks in the way of each. Frames come from the hub through the
 subscriber's outbox, straight to the connection.
 """

@@ -93,7 +93,7 @@ async def test_readiness_fails_while_a_loop_does_not_run(transactional_db: None)
         supervisor.start(listen=listen)
         await apoll(lambda: supervisor.down)
         answer = await client.get("/readyz")
-        assert (answer.status_code, answer.json()["not running"]) == (503, "hub.listen")
+        assert (answer.status_code, answer.json()["not_running"]) == (503, "hub.listen")
         assert (await client.get("/healthz")).status_code == 200
         mended.set()
 
