@@ -83,10 +83,10 @@ class Membership:
         while True:
             await asyncio.sleep(every)
             for key, feed in list(self._feeds.items()):
-                if feed.subscribers:
-                    await self.join(feed)
-                else:
+                if not feed.subscribers:
                     await self._leave(key, feed)
+                elif not self._includes(feed):  # looked at here too: thousands of feeds are, and few have to be joined
+                    await self.join(feed)
 
     async def _leave(self, key: str, feed: Feed) -> None:
         """Leave the feed's group and forget it; if the layer is resting, or a client has come, the next time."""
