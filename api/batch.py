@@ -1,4 +1,4 @@
-"""The body and the answer of `/orders/batch`; `orders.batch` carries it out.
+"""The body and the answer of `/orders/batch`; `orders.bulk` carries it out.
 
 Every line is checked by itself: one that cannot be accepted gets a problem as its result, and the others are carried
 out. There may be a thousand, so their results are put together here and not field by field: the fields of the answer's
@@ -18,7 +18,7 @@ from api import problems
 from api.fields import Flag, Moment, Text, WebAddress
 from api.serializers import StrictSerializer
 from notifications.problems import members
-from orders.batch import Line
+from orders.bulk import Line
 from orders.lifecycle import Status
 from orders.services import OrderError, Outcome
 

@@ -26,7 +26,7 @@ from api import throttling
 from api.parsers import step
 from notifications import problems
 from notifications.problems import CONTENT_TYPE, FieldError
-from orders import batch, services
+from orders import bulk, services
 from orders.models import Order
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ STATUS_OF_RULE: dict[type[services.OrderError], HTTPStatus] = {
     services.NoteRequired: HTTPStatus.BAD_REQUEST,
     services.OccurredInFuture: HTTPStatus.BAD_REQUEST,
     services.VersionMismatch: HTTPStatus.PRECONDITION_FAILED,
-    batch.OrderUnknown: HTTPStatus.NOT_FOUND,
-    batch.DetailsDiffer: HTTPStatus.CONFLICT,
+    bulk.OrderUnknown: HTTPStatus.NOT_FOUND,
+    bulk.DetailsDiffer: HTTPStatus.CONFLICT,
 }
 #: The field that a rule is about.
 POINTER_OF_RULE: dict[type[services.OrderError], str] = {
@@ -50,8 +50,8 @@ POINTER_OF_RULE: dict[type[services.OrderError], str] = {
     services.IllegalTransition: "/status",
     services.NoteRequired: "/note",
     services.OccurredInFuture: "/occurred_at",
-    batch.OrderUnknown: "/number",
-    batch.DetailsDiffer: "/status",
+    bulk.OrderUnknown: "/number",
+    bulk.DetailsDiffer: "/status",
 }
 
 

@@ -28,7 +28,7 @@ from api.serializers import (
     StatusChangeSerializer,
 )
 from orders import services
-from orders.batch import Line, change_statuses
+from orders.bulk import Line, change_statuses
 from orders.models import Order
 from orders.selectors import history_of, orders_visible_to
 

@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from knox.models import AuthToken
 
 from orders import services
-from orders.batch import Line, change_statuses
+from orders.bulk import Line, change_statuses
 from orders.lifecycle import Status
 from orders.models import Order
 from orders.selectors import snapshot

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from orders import services
 from orders.lifecycle import Status
-from orders.models import ChangeContext, Order, StaleOrder, StatusChange
+from orders.models import Change, Order, StaleOrder, StatusChange
 
 
 class StatusChangeInline(admin.TabularInline):
@@ -93,8 +93,7 @@ class OrderAdmin(admin.ModelAdmin):
         return fixed if obj is None else ("number", "customer", "status", *fixed)
 
     def save_model(self, request: HttpRequest, obj: Order, form: ModelForm, change: bool) -> None:
-        obj.context = ChangeContext(actor=request.user)
-        super().save_model(request, obj, form, change)
+        obj.save(change=Change(actor=request.user))
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:

@@ -44,10 +44,11 @@ def notify_of_status_changes(*, changes: list[StatusChange], **_: Any) -> None:
 
 
 @receiver(orders_created)
-def notify_of_new_orders(*, orders: list[Order], notify: bool, **_: Any) -> None:
-    if notify:
-        stream.append([_event(order, Kind.ORDER_CREATED) for order in orders])
-    _tell_boards(orders)
+def notify_of_new_orders(*, changes: list[StatusChange], **_: Any) -> None:
+    stream.append(
+        [_event(change.order, Kind.ORDER_CREATED, at=change.recorded_at) for change in changes if change.notify]
+    )
+    _tell_boards(change.order for change in changes)
 
 
 @receiver(orders_updated)

@@ -7,7 +7,7 @@ notifications that `orders.signals` causes commit together or not at all. Nothin
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from orders import lifecycle, selectors
-from orders.models import ChangeContext, Order, StatusChange
+from orders.history import Change, record
+from orders.models import Order
 
 #: How far another system's clock may run ahead of ours. Beyond it an update is refused: a status dated tomorrow would
 #: make every true update until then a late one.
@@ -85,13 +86,12 @@ def create_order(*, number: str, customer: str, actor: Any = None, notify: bool 
         owner.save(update_fields=["password"])
     order = Order(number=number, customer=owner, **fields)
     # A shop's clock may run ahead of ours; a status that begins in the future would make true updates late ones.
-    order.status_since = min(order.placed_at, timezone.now())
-    order.context = ChangeContext(actor=actor, notify=notify)
+    change = Change(actor=actor, notify=notify, occurred_at=min(order.placed_at, timezone.now()))
     try:
         # Asking first would not help two who come at once: the unique constraint decides, and the savepoint keeps the
         # transaction usable after its no.
         with transaction.atomic():
-            order.save(force_insert=True)
+            order.save(change=change)
     except IntegrityError as error:
         if Order.objects.filter(number=number).exists():
             raise NumberTaken(f"An order with the number {number} exists.") from error
@@ -138,25 +138,24 @@ def update_order(
     if versions is not None and locked.version not in versions:
         expected = " or ".join(map(str, sorted(versions)))
         raise VersionMismatch(f"Order {locked.number} is at version {locked.version}, not {expected}.")
-    locked.context = ChangeContext(actor=actor, note=note, notify=notify, dated=True)
+    change = Change(actor=actor, note=note, notify=notify, occurred_at=happened_at)
 
     if to is not None and occurred_at is not None and happened_at < locked.status_since:
-        _keep(locked, to, happened_at)
+        record([change.entry(locked, from_status=locked.status, to_status=to, applied=False)])
         return Outcome(order=locked, applied=False)
     for name, value in (fields or {}).items():
         setattr(locked, name, value)
     if to is None or to == locked.status:
         if to is not None:
-            _keep(locked, to, happened_at)
-        locked.save()
+            record([change.entry(locked, from_status=to, to_status=to, applied=False)])
+        locked.save(change=change)
         return Outcome(order=locked, applied=to is None)
 
     check_step(locked.status, to, actor=actor, note=note)
     locked.status = to
     # Without a time of its own an update happens now, and now never lies before what has happened already: the clocks
     # of two of our processes may differ.
-    locked.status_since = max(happened_at, locked.status_since)
-    locked.save()
+    locked.save(change=replace(change, occurred_at=max(happened_at, locked.status_since)))
     return Outcome(order=locked, applied=True)
 
 
@@ -167,8 +166,7 @@ def record_unrecorded_change(*, number: str) -> bool:
     recorded = selectors.recorded_status(order)
     if recorded == order.status:
         return False
-    order.pretend_loaded(status=recorded)
-    order.save()
+    order.save(change=Change(from_status=recorded))
     return True
 
 
@@ -188,18 +186,3 @@ def check_step(status: str, to: str, *, actor: Any, note: str) -> None:
         raise IllegalTransition(status=status, to=to)
     if not note:
         raise NoteRequired(f"A step from {status} to {to} needs a note that says why.")
-
-
-def _keep(order: Order, to: str, occurred_at: datetime) -> None:
-    """Record an update that moved nothing."""
-    context = order.context
-    StatusChange.objects.create(
-        order=order,
-        from_status=order.status,
-        to_status=to,
-        applied=False,
-        occurred_at=occurred_at,
-        actor=context.actor,
-        note=context.note,
-        notify=False,
-    )

@@ -24,6 +24,6 @@ def test_what_lies_ahead_comes_to_an_end(status: Status):
     assert not ahead or ahead[-1] == wording.WORDS[Status.DELIVERED]
 
 
-@pytest.mark.parametrize("status", lifecycle.FINAL)
+@pytest.mark.parametrize("status", sorted(lifecycle.FINAL))
 def test_after_a_final_status_nothing_lies_ahead(status: Status):
     assert wording.ahead(status) == []

@@ -1,4 +1,4 @@
-"""`orders.batch` is `orders.services`, faster: the same lines end in the same orders, history and notifications."""
+"""`orders.bulk` is `orders.services`, faster: the same lines end in the same orders, history and notifications."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from notifications.models import Notification
 from orders import services
-from orders.batch import DetailsDiffer, Line, OrderUnknown, change_statuses
+from orders.bulk import DetailsDiffer, Line, OrderUnknown, change_statuses
 from orders.lifecycle import Status
 from orders.models import Order
 from orders.selectors import snapshot
