@@ -98,7 +98,7 @@ class OrderAdmin(admin.ModelAdmin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except StaleOrder as stale:  # changed between the form's look at its version and the save
+        except StaleOrder as stale:  # The order changed after the form had compared its version, and before the save.
             self.message_user(request, str(stale), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 

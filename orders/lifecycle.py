@@ -1,6 +1,6 @@
 """The lifecycle of an order: a pure table of legal steps.
 
-Called by `services` before a status is written, and by whoever shows the next steps. It reads nothing and writes
+Called by `services` before a status is written, and by pages that show the next steps. It reads nothing and writes
 nothing. To add a status: add it to `Status`, give it a row in `STEPS`, and make a migration (the database checks the
 column against `Status` too).
 """

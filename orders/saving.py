@@ -144,6 +144,8 @@ class RecordedModel(models.Model):
                 # An error in there rolls back the caller's transaction too, so no savepoint is spent on it.
                 with transaction.atomic(using=using, savepoint=False):
                     super().save(using=using, **kwargs)
+                    if self._saving is not None:  # nobody called the receiver: a proxy model, or a signal that is muted
+                        record_save(instance=self)
             finally:
                 self._saving = outer
         if transaction.get_autocommit(using):  # no transaction is open any more: what was saved is committed

@@ -15,7 +15,7 @@ from orders.models import Order, StatusChange
 
 
 def orders_visible_to(user: User | AnonymousUser) -> QuerySet[Order]:
-    """All orders for who has `orders.view_order`, else the user's own; none for nobody."""
+    """All orders if the user has `orders.view_order`, otherwise the user's own; none if nobody is logged in."""
     orders = Order.objects.select_related("customer")
     if user.is_active and user.has_perm("orders.view_order"):
         return orders
@@ -57,7 +57,7 @@ def timeline_of(order: Order) -> QuerySet[StatusChange]:
 
 
 def numbers_of_unrecorded_changes() -> list[str]:
-    """Orders whose status is not the last one that their history says was applied: somebody wrote past `save()`."""
+    """Orders whose status is not the last that their history says was applied: it was changed past `save()`."""
     return list(
         Order.objects.annotate(recorded=_last_applied())
         .exclude(status=F("recorded"))
@@ -79,8 +79,8 @@ def _last_applied() -> Coalesce:
 def snapshot(order: Order) -> dict[str, Any]:
     """The order as the world sees it, ready for JSON: the API's answer and what every notification carries.
 
-    It is whole on purpose: a snapshot heals whatever was missed before it. Times are RFC 3339 in UTC, the total is a
-    decimal string, `estimated_delivery` is a date.
+    It is whole on purpose: one snapshot repairs everything that was missed before it. Times are RFC 3339 in UTC, the
+    total is a decimal string, `estimated_delivery` is a date.
     """
     return {
         "number": order.number,

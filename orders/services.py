@@ -1,7 +1,7 @@
 """Every write of an order: the row is locked, the lifecycle is asked, the order is saved.
 
 Called by the API, the admin, tasks and commands. Each function is one transaction: the change, its history and the
-notifications that `orders.signals` causes commit together or not at all. Nothing here knows who listens.
+notifications that `orders.signals` causes commit together or not at all. Nothing here knows the receivers.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def create_order(*, number: str, customer: str, actor: Any = None, notify: bool 
     # A shop's clock may run ahead of ours; a status that begins in the future would make true updates late ones.
     change = Change(actor=actor, notify=notify, occurred_at=min(order.placed_at, timezone.now()))
     try:
-        # Asking first would not help two who come at once: the unique constraint decides, and the savepoint keeps the
-        # transaction usable after its no.
+        # Asking first would not help if two callers come at once. The unique constraint decides, and the savepoint
+        # keeps the transaction usable after a refusal.
         with transaction.atomic():
             order.save(change=change)
     except IntegrityError as error:
@@ -161,7 +161,7 @@ def update_order(
 
 @transaction.atomic
 def record_unrecorded_change(*, number: str) -> bool:
-    """Write into the history, and announce, a status that was changed past `save()`; whether there was one."""
+    """Record and announce a status that was changed past `save()`. Returns whether there was such a change."""
     order = Order.objects.select_related("customer").select_for_update(of=("self",), no_key=True).get(number=number)
     recorded = selectors.recorded_status(order)
     if recorded == order.status:
@@ -171,7 +171,7 @@ def record_unrecorded_change(*, number: str) -> bool:
 
 
 def time_of(occurred_at: datetime | None) -> datetime:
-    """When an update happened: now, or when its sender says, whose clock may be a little ahead of ours."""
+    """When an update happened: at the time that its sender gives, otherwise now. The sender's clock may be ahead."""
     now = timezone.now()
     if occurred_at is not None and occurred_at > now + CLOCK_SKEW:
         raise OccurredInFuture("occurred_at lies in the future.")
@@ -179,7 +179,7 @@ def time_of(occurred_at: datetime | None) -> datetime:
 
 
 def check_step(status: str, to: str, *, actor: Any, note: str) -> None:
-    """Ask the lifecycle; who may override it may take any step, and says why."""
+    """Ask the lifecycle. An actor with `orders.override_status` may take any step, with a note that says why."""
     if lifecycle.is_legal(status, to):
         return
     if actor is None or not actor.has_perm("orders.override_status"):

@@ -21,6 +21,7 @@ from django.utils import timezone
 from notifications.models import Notification
 from orders import bulk, services
 from orders.models import Change, Order, StaleOrder, StatusChange
+from orders.saving import record_save
 from orders.signals import statuses_changed
 from tests.orders.conftest import make_order, newest_change
 
@@ -440,6 +441,16 @@ def test_a_receiver_that_saves_the_order_once_more_finds_the_first_save_recorded
     assert steps() == [("", "pending"), ("pending", "processing"), ("processing", "shipped")]
     assert [change.note for change in order.history.all()] == ["", "First", ""]
     assert (row().status, row().version) == ("shipped", 3)
+
+
+def test_a_save_that_django_signals_to_nobody_is_recorded_all_the_same(order: Order):
+    post_save.disconnect(record_save, sender=Order)
+    try:
+        order.status = "shipped"
+        order.save()
+    finally:
+        post_save.connect(record_save, sender=Order)
+    assert steps() == [("", "pending"), ("pending", "shipped")]
 
 
 def test_what_a_receiver_sets_beside_the_change_is_written_by_the_next_save(order: Order):
