@@ -7,7 +7,7 @@ field; the fields of their serializers are their description.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 from api.fields import Digits, Moment, Whole
 from api.serializers import OrderSerializer, StrictSerializer
 from notifications.log import stream
-from notifications.protocol import MAX_SEQ, Entry
+from notifications.protocol import MAX_SEQ
 from orders.notify import Kind
 
 
@@ -46,12 +46,12 @@ class NotificationSerializer(serializers.Serializer):
     note = serializers.CharField(allow_blank=True)
 
 
-class Page(NamedTuple):
-    """A part of a user's stream, and where the whole of it stands."""
+class ResetSerializer(serializers.Serializer):
+    """What follows `after` is lost to the caller, or was never there."""
 
-    user: str
-    position: stream.Position
-    entries: list[Entry]
+    stream = serializers.CharField()
+    head = serializers.IntegerField(help_text="Fetch a snapshot, and go on from here.")
+    reason = serializers.ChoiceField(["trimmed", "unknown_stream", "ahead"])
 
 
 class NotificationsSerializer(serializers.Serializer):
@@ -62,16 +62,22 @@ class NotificationsSerializer(serializers.Serializer):
     head = serializers.IntegerField()
     unread = serializers.IntegerField()
     results = NotificationSerializer(many=True)
+    reset = ResetSerializer(required=False)
 
-    def to_representation(self, instance: Page) -> dict[str, Any]:
-        # A frame was rendered when it was written, and is not rendered again.
-        return {
-            "user": instance.user,
-            "stream": instance.position.uid,
-            "head": instance.position.head,
-            "unread": instance.position.unread,
+    def to_representation(self, instance: stream.Page) -> dict[str, Any]:
+        """The context has the `user`."""
+        position = instance.position
+        shown = {
+            "user": self.context["user"].get_username(),
+            "stream": position.uid,
+            "head": position.head,
+            "unread": position.unread,
+            # A frame was rendered when it was written, and is not rendered again.
             "results": [json.loads(entry.frame) for entry in instance.entries],
         }
+        if instance.reset:
+            shown["reset"] = {"stream": position.uid, "head": position.head, "reason": instance.reset}
+        return shown
 
 
 class ReadSerializer(StrictSerializer):
@@ -111,12 +117,9 @@ class NotificationsView(APIView):
     def get(self, request: Request) -> Response:
         query = NotificationQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        user_id = _user_id(request)
-        # The position first: what is appended in between is in the results, beyond the head, and is not lost.
-        position = stream.position(user_id)
-        after, limit = query.validated_data["after"], query.validated_data["limit"]
-        entries = stream.read_after({user_id: after}, limit=limit)[user_id]
-        return Response(NotificationsSerializer(Page(request.user.get_username(), position, entries)).data)
+        asked = query.validated_data
+        page = stream.read_page(_user_id(request), asked["after"], stream_uid=asked.get("stream"), limit=asked["limit"])
+        return Response(NotificationsSerializer(page, context={"user": request.user}).data)
 
 
 class ReadView(APIView):

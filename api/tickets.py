@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from knox.models import AuthToken
 from rest_framework import serializers, status
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -19,6 +20,7 @@ from rest_framework.views import APIView
 from api.fields import Moment, UserName
 from api.serializers import StrictSerializer
 from notifications.access import credentials, tickets
+from notifications.access.credentials import Credential
 
 
 class TicketSerializer(StrictSerializer):
@@ -47,21 +49,24 @@ class TicketsView(APIView):
         # A shop passes on its customers' names: a customer who is called as the shop's account must not become it.
         if customer is None or (customer == request.user.get_username() and _is_customer(request.user)):
             user_id: int = request.user.pk  # type: ignore[assignment]  # permission_classes let nobody else in
-            # It ends with the credential that asked for it.
-            issued = tickets.issue(user_id, key=_credential_key(request))
+            issued = tickets.issue(user_id, by=_credential(request))
         elif request.user.has_perm("notifications.issue_ticket"):
-            issued = tickets.issue(_customer(customer).pk)
+            issued = tickets.issue(_customer(customer).pk, by=_credential(request))
         else:
             raise PermissionDenied("Tickets for others need the permission notifications.issue_ticket.")
         headers = {"Cache-Control": "no-store"}
         return Response(TicketSerializer(issued).data, status=status.HTTP_201_CREATED, headers=headers)
 
 
-def _credential_key(request: Request) -> str:
+def _credential(request: Request) -> Credential:
+    """What the caller came with: the tickets that it asks for end with it."""
     if isinstance(request.auth, AuthToken):
-        return credentials.token_key(request.auth)
-    # A caller without a token has a session.
-    return credentials.session_key_of(str(request.session.session_key))
+        return credentials.of_token(request.auth, timezone.now())
+    # A caller without a token has a session; it may have ended since it was looked at.
+    found = credentials.from_session(str(request.session.session_key))
+    if found is None:
+        raise NotAuthenticated
+    return found
 
 
 def _customer(name: str) -> Any:

@@ -1,6 +1,6 @@
 """All rows of this app, where Django looks for them. Each is defined in the room that writes it."""
 
 from notifications.access.models import Revocation, Ticket
-from notifications.log.models import Notification, Stream, new_stream_id
+from notifications.log.models import Notification, Stream, Writes, new_stream_id
 
-__all__ = ["Notification", "Revocation", "Stream", "Ticket", "new_stream_id"]
+__all__ = ["Notification", "Revocation", "Stream", "Ticket", "Writes", "new_stream_id"]

@@ -19,6 +19,7 @@ from django.http.request import validate_host
 from notifications import protocol
 from notifications.access import credentials, tickets
 from notifications.access.credentials import Credential
+from notifications.conf import settings as engine
 from notifications.database import DatabaseThreads
 from notifications.protocol import TICKET_PREFIX, CloseCode
 
@@ -55,12 +56,25 @@ class Authentication:
         elif ticket is not None:
             found = await self.database.run(tickets.redeem, ticket)
         elif session_key:
-            # Browsers send Origin with every WebSocket handshake (RFC 6455, 4.1), but not with a GET to the same site.
-            required = scope["type"] == "websocket" or "origin" in headers
-            if required and not origin_is_allowed_in(scope, headers):
+            if _comes_from_a_page(scope, headers) and not origin_is_allowed_in(scope, headers):
                 return CloseCode.FORBIDDEN_ORIGIN
             found = await self.database.run(credentials.from_session, session_key)
         return found or CloseCode.NOT_AUTHENTICATED
+
+
+def _comes_from_a_page(scope: dict[str, Any], headers: dict[str, str]) -> bool:
+    """Whether the cookie counts only if the origin is allowed.
+
+    Browsers send Origin with every WebSocket handshake (RFC 6455, 4.1), but not with every GET. Where a page of another
+    site embeds the stream as an image or leads to it by a link, Sec-Fetch-Site tells it apart (W3C Fetch Metadata, 2.3)
+    from a page of this site and from a user who has typed the address (`none`). Clients that are no browsers send
+    neither header.
+    """
+    return (
+        scope["type"] == "websocket"
+        or "origin" in headers
+        or headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+    )
 
 
 def headers_of(scope: dict[str, Any]) -> dict[str, str]:
@@ -81,7 +95,7 @@ def origin_is_allowed(origin: str | None, host: str, *, secure: bool) -> bool:
     """
     if not origin:
         return False
-    if origin in settings.ALLOWED_ORIGINS or "*" in settings.ALLOWED_ORIGINS:
+    if origin in engine.ALLOWED_ORIGINS or "*" in engine.ALLOWED_ORIGINS:
         return True
     if not validate_host(_without_port(host), settings.ALLOWED_HOSTS):
         return False

@@ -2,46 +2,78 @@
 
 Whatever ends a credential (a session or a token is deleted, a password changes, a user is deactivated or deleted) calls
 `revoke` here, by signal. It is written down in the same transaction and announced after it, so every process closes
-the sockets in question with 4502: by the hint at once, or by the tail check if the hint is lost.
+the sockets in question with 4502: by the hint at once, or by the tail check if the hint is lost. What the credential
+has issued tickets for ends with it: the tickets, and the sockets that they opened, whoever's they are.
 
-`QuerySet.update(is_active=False)` and raw SQL send no signal: who uses them calls `revoke` as well.
+`QuerySet.update(is_active=False)` and raw SQL send no signal: code that uses them calls `revoke` as well.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
-from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
-from knox.models import AuthToken
 
+from notifications import users
 from notifications.access import credentials
 from notifications.access.models import Revocation, Ticket
 from notifications.hints import publish
+from notifications.users import UserKey
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.models import Session
+    from knox.models import AuthToken
 
 #: How long a revocation stays, for processes that could not ask for a while.
 KEPT = timedelta(days=1)
+#: How far the clocks of two of our processes may differ: a revocation errs towards ending what it may mean.
+CLOCK_SKEW = timedelta(seconds=1)
 
 
-def revoke(user_id: int, key: str = "") -> None:
-    """End the user's sockets whose credential's key begins with `key`; all of them without one."""
+def revoke(user_id: UserKey, key: str = "") -> None:
+    """End the user's sockets whose credential's key begins with `key`, all of them without one; and with them the
+    tickets that these credentials have issued, and the sockets which those have opened.
+    """
     with transaction.atomic():
-        at = timezone.now()
-        Revocation.objects.create(user_id=user_id, key=key, at=at)
-        # The tickets that it has bought end with it.
-        Ticket.objects.filter(user_id=user_id, key__startswith=key).delete()
-        publish.on_commit(publish.Revoked(user_id, key, at.timestamp()))
+        _end(user_id, key)
+        _end_issued(users.text(user_id), key)
+        # A ticket that a request is just issuing may be committed before this is, and not be seen above.
+        transaction.on_commit(partial(_end_issued, users.text(user_id), key), robust=True)
+        if not key:
+            Ticket.objects.filter(user_id=user_id).delete()
 
 
-def revoked_since(moment: datetime) -> list[Revocation]:
-    """What was revoked after a moment, whoever it was."""
-    return list(Revocation.objects.filter(at__gte=moment))
+def _end(user_id: UserKey, key: str) -> None:
+    at = timezone.now()
+    Revocation.objects.create(user_id=users.text(user_id), key=key, at=at)
+    publish.on_commit(publish.Revoked(user_id, key, at.timestamp()))
+
+
+def _end_issued(issuer: str, key: str) -> None:
+    """Each user for whom the credential has issued a ticket gets a revocation of their own, so that the hub, which
+    knows its sockets by their users, finds the ones that these tickets opened.
+    """
+    with transaction.atomic():
+        issued = Ticket.objects.filter(issuer=issuer, key__startswith=key)
+        for user_id, issued_with in set(issued.values_list("user_id", "key")):
+            if users.text(user_id) != issuer:  # the user's own are ended already
+                _end(user_id, f"{credentials.TICKET}{issued_with}")
+        issued.delete()
+
+
+def has_ended(ticket: Ticket) -> bool:
+    """Whether the credential that issued the ticket was revoked since."""
+    if not ticket.issuer:
+        return False
+    since = Revocation.objects.filter(user_id=ticket.issuer, at__gte=ticket.issued_at - CLOCK_SKEW)
+    return any(ticket.key.startswith(key) for key in since.values_list("key", flat=True))
 
 
 def delete_old() -> int:
@@ -49,17 +81,23 @@ def delete_old() -> int:
     return Revocation.objects.filter(at__lt=timezone.now() - KEPT).delete()[0]
 
 
-@receiver(post_delete, sender=Session)
+@receiver(post_delete, sender="sessions.Session")
 def _session_deleted(*, instance: Session, **_: Any) -> None:
-    # Logging out deletes the session; so does changing the session's key when the password changes.
+    # Logging out deletes the session; so does changing the session's key when the password changes. One that has
+    # expired is swept away: its sockets have ended by then, and were told to come back and not to stop.
     user_id = instance.get_decoded().get(SESSION_KEY)
-    if user_id is not None:
-        revoke(int(user_id), credentials.session_key_of(instance.session_key))
+    if user_id is not None and not _is_over(instance.expire_date):
+        revoke(users.key(user_id), credentials.session_key_of(instance.session_key))
 
 
-@receiver(post_delete, sender=AuthToken)
+@receiver(post_delete, sender="knox.AuthToken")
 def _token_deleted(*, instance: AuthToken, **_: Any) -> None:
-    revoke(instance.user_id, credentials.token_key(instance))
+    if not _is_over(instance.expiry):
+        revoke(instance.user_id, credentials.token_key(instance))
+
+
+def _is_over(expires_at: datetime | None) -> bool:
+    return expires_at is not None and expires_at <= timezone.now()
 
 
 @receiver(pre_save, sender=settings.AUTH_USER_MODEL)
@@ -67,8 +105,8 @@ def _user_about_to_change(*, instance: Any, update_fields: frozenset[str] | None
     instance._before = None
     # Every log-in saves last_login: that needs no query.
     if instance.pk and (update_fields is None or {"password", "is_active"} & set(update_fields)):
-        users = get_user_model()._default_manager
-        instance._before = users.filter(pk=instance.pk).values("password", "is_active").first()
+        # The whole row: a user model need not have a column for whether somebody is active.
+        instance._before = get_user_model()._default_manager.filter(pk=instance.pk).first()
 
 
 @receiver(post_save, sender=settings.AUTH_USER_MODEL)
@@ -76,10 +114,10 @@ def _user_changed(*, instance: Any, **_: Any) -> None:
     before = instance._before
     if before is None:
         return
-    if before["is_active"] and not instance.is_active:
+    if before.is_active and not instance.is_active:
         revoke(instance.pk)
-    elif before["password"] != instance.password:
-        # Django ends the sessions of who changes the password, and leaves tokens alone; so do the sockets.
+    elif before.password != instance.password:
+        # Django ends the sessions of a user whose password changes, and leaves tokens alone; so do the sockets.
         revoke(instance.pk, credentials.SESSION)
 
 

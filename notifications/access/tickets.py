@@ -1,8 +1,9 @@
 """Connection tickets: how a browser on another origin proves who it is without a cookie and without a token in a URL.
 
-The shop's back end asks for one over the API and hands it to its page, which offers it as a WebSocket subprotocol.
-A ticket works once and within `TICKET_SECONDS`; the connection that it opens lasts `settings.TICKET_CONNECTION_SECONDS`
-and is prolonged by another ticket.
+The back end of that page's site asks for one over the API and hands it to the page, which offers it as a WebSocket
+subprotocol. A ticket works once and within `TICKET_SECONDS`; the connection that it opens lasts
+`settings.TICKET_CONNECTION_SECONDS` and is prolonged by another ticket. Neither outlives the credential that issued it:
+`revocation` ends both with it, and the earlier of the two expiries counts.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import secrets
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.conf import settings
 from django.utils import timezone
 
+from notifications import users
+from notifications.access import credentials, revocation
 from notifications.access.credentials import Credential
 from notifications.access.models import Ticket
+from notifications.conf import settings
+from notifications.users import UserKey
 
 #: Long enough for a page to load on a slow phone, too short to be worth stealing.
 TICKET_SECONDS = 30
@@ -29,35 +33,64 @@ class Issued(NamedTuple):
     expires_at: datetime
 
 
-def issue(user_id: int, *, key: str = "") -> Issued:
-    """A ticket for a user; `key` is that of the credential which asked for it."""
+def issue(user_id: UserKey, *, by: Credential | None = None) -> Issued:
+    """A ticket for a user; `by` is the credential that asked for it, the user's own or another's, and ends it.
+
+    Without one (code of the project's own asks) nothing but the user's own end and time end it.
+    """
     ticket = secrets.token_urlsafe(24)
-    expires_at = timezone.now() + timedelta(seconds=TICKET_SECONDS)
-    Ticket.objects.create(digest=_digest(ticket), user_id=user_id, key=key, expires_at=expires_at)
+    now = timezone.now()
+    key_expires_at = by.expires_at if by else None
+    expires_at = _earlier(now + timedelta(seconds=TICKET_SECONDS), key_expires_at)
+    Ticket.objects.create(
+        digest=_digest(ticket),
+        user_id=user_id,
+        issuer=users.text(by.user_id) if by else "",
+        key=by.key if by else "",
+        key_expires_at=key_expires_at,
+        issued_at=now,
+        expires_at=expires_at,
+    )
     return Issued(ticket, expires_at)
 
 
 def redeem(ticket: str) -> Credential | None:
-    """The credential that a ticket gives, this once; None for one that is unknown, used or expired."""
-    found = Ticket.objects.select_related("user").filter(digest=_digest(ticket)).first()
-    # Two who come with the same ticket may both have found it; the row can be deleted by one of them only.
-    if found is None or not Ticket.objects.filter(digest=found.digest).delete()[0]:
+    """The credential that a ticket gives, this once; None for one that is unknown, used, expired or revoked."""
+    found = Ticket.objects.select_related("user").filter(digest=_digest(ticket), used_at=None).first()
+    if found is None:
         return None
     now = timezone.now()
-    if found.expires_at <= now or not found.user.is_active:
+    lasts_until = _earlier(now + timedelta(seconds=settings.TICKET_CONNECTION_SECONDS), found.key_expires_at)
+    # Two who come with the same ticket may both have found it; one of them only is the first to mark it. It may also
+    # have been revoked since it was found.
+    mine = Ticket.objects.filter(digest=found.digest, used_at=None).update(used_at=now, expires_at=lasts_until)
+    if not mine or found.expires_at <= now or not found.user.is_active or revocation.has_ended(found):
         return None
     return Credential(
         user_id=found.user.pk,
         username=found.user.get_username(),
-        key=found.key or "ticket:",
-        expires_at=now + timedelta(seconds=settings.TICKET_CONNECTION_SECONDS),
+        key=_key_of(found),
+        expires_at=lasts_until,
         # When it was issued: whatever was revoked since then ends this connection too.
-        checked_at=found.expires_at - timedelta(seconds=TICKET_SECONDS),
+        checked_at=found.issued_at,
     )
 
 
+def _key_of(ticket: Ticket) -> str:
+    """A user's own ticket is as good as what it was issued with; one that another issued is of a kind of its own, which
+    the user's own log-out or new password does not end.
+    """
+    if ticket.key and ticket.issuer == users.text(ticket.user_id):
+        return ticket.key
+    return f"{credentials.TICKET}{ticket.key}"
+
+
+def _earlier(one: datetime, other: datetime | None) -> datetime:
+    return one if other is None else min(one, other)
+
+
 def delete_expired() -> int:
-    """Delete the tickets that nobody has used; gives their number."""
+    """Delete the tickets that nobody has used, and those whose connections have ended; gives their number."""
     return Ticket.objects.filter(expires_at__lt=timezone.now()).delete()[0]
 
 

@@ -25,9 +25,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from channels.layers import BaseChannelLayer
-from django.conf import settings
 
 from notifications.access.credentials import Credential
+from notifications.conf import settings
 from notifications.delivery.backlog import Backlog
 from notifications.delivery.log_reader import LogReader
 from notifications.delivery.membership import Membership

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.utils import timezone
 
+from notifications import users
 from notifications.access.models import Revocation
 from notifications.hints import publish
 from notifications.log.models import Notification
@@ -29,9 +30,11 @@ class Mark(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What `changes_since` found: the heads that moved, whose credentials were revoked, and the mark for next time."""
+    """What `changes_since` found: the heads that moved, by the users' keys as texts (`users.text`), whose credentials
+    were revoked, and the mark for next time.
+    """
 
-    heads: dict[int, int]
+    heads: dict[str, int]
     revoked: list[publish.Revoked]
     mark: Mark
 
@@ -56,20 +59,21 @@ def changes_since(mark: Mark | None) -> Changes:
         cursor.execute(
             # The revocations first: they give the columns of the union their types.
             f"SELECT 'revoked', user_id, 0, {revocations}.key, at FROM {revocations} WHERE at >= %s "  # noqa: S608
-            "UNION ALL SELECT 'head', stream_id, max(seq), '', NULL "
+            "UNION ALL SELECT 'head', CAST(stream_id AS text), max(seq), '', NULL "
             f"FROM {log} WHERE tx >= %s {until} GROUP BY stream_id "
-            f"UNION ALL SELECT 'mark', {following}, 0, '', NULL {source}",
+            f"UNION ALL SELECT 'mark', '', {following}, '', NULL {source}",
             [_in_column(since.at - REVOCATIONS_LOOKED_AT), since.tx],
         )
         rows = cursor.fetchall()
     return Changes(
-        heads={user_id: head for what, user_id, head, _, _ in rows if what == "head"},
+        # SQLite keeps a UUID in another spelling than Python's.
+        heads={users.text(user_id): head for what, user_id, head, _, _ in rows if what == "head"},
         revoked=[
             publish.Revoked(user_id, key, _from_column(at).timestamp())
             for what, user_id, _, key, at in rows
             if what == "revoked"
         ],
-        mark=Mark(next(number for what, number, _, _, _ in rows if what == "mark"), now),
+        mark=Mark(next(number for what, _, number, _, _ in rows if what == "mark"), now),
     )
 
 

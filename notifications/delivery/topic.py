@@ -23,10 +23,10 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from channels.layers import BaseChannelLayer
-from django.conf import settings
 from django.db import Error
 from django.utils import timezone
 
+from notifications.conf import settings
 from notifications.database import DatabaseThreads
 from notifications.delivery.messages import Touched
 from notifications.delivery.subscriber import Subscriber

@@ -10,8 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from django.conf import settings
-
+from notifications.conf import settings
 from notifications.delivery.subscriber import RETRY_MS, Feed, Subscriber
 from notifications.protocol import CloseCode
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import hashlib
 import logging
 import os
+import re
 import socket
 import threading
 from collections import deque
@@ -26,7 +28,9 @@ from typing import Any, NamedTuple, Protocol
 from channels.layers import get_channel_layer
 from django.db import transaction
 
+from notifications import users
 from notifications.protocol import Entry
+from notifications.users import UserKey
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +45,17 @@ MAX_WAITING = 10_000
 #: How many frames, and characters of them, one hint carries. Beyond that it names the head, and the hub reads the log.
 MAX_FRAMES = 50
 MAX_CHARACTERS = 200_000
+#: A key that can be part of a group's name as it is. Channels' limit of 100 characters leaves room for a prefix.
+LEGAL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-def group_of(user_id: int) -> str:
-    """The group of a user's sockets: ASCII letters, digits, `-_.` and under 100 characters, as Channels demands."""
-    return f"user.{user_id}"
+def group_of(user_id: UserKey) -> str:
+    """The group of a user's sockets: ASCII letters, digits, `-_.` and under 100 characters, as Channels demands.
+
+    A key that is a text may hold anything: its digest stands for one that Channels would refuse.
+    """
+    key = users.text(user_id)
+    return f"user.{key if LEGAL.fullmatch(key) else hashlib.sha256(key.encode()).hexdigest()}"
 
 
 class Hint(Protocol):
@@ -60,7 +70,7 @@ class Hint(Protocol):
 class Appended(NamedTuple):
     """Entries were appended to a user's stream."""
 
-    user_id: int
+    user_id: UserKey
     uid: str
     entries: Sequence[Entry]
 
@@ -72,7 +82,7 @@ class Appended(NamedTuple):
         carried = len(self.entries) <= MAX_FRAMES and sum(len(entry.frame) for entry in self.entries) <= MAX_CHARACTERS
         return {
             "type": "stream.appended",
-            "user": self.user_id,
+            "user": users.text(self.user_id),
             "uid": self.uid,
             "head": self.entries[-1].seq,
             "entries": [list(entry) for entry in self.entries] if carried else [],
@@ -82,7 +92,7 @@ class Appended(NamedTuple):
 class ReadUpTo(NamedTuple):
     """A user has read up to a number, in one of many tabs."""
 
-    user_id: int
+    user_id: UserKey
     up_to: int
     unread: int
 
@@ -91,13 +101,13 @@ class ReadUpTo(NamedTuple):
         return group_of(self.user_id)
 
     def message(self) -> dict[str, Any]:
-        return {"type": "stream.read", "user": self.user_id, "up_to": self.up_to, "unread": self.unread}
+        return {"type": "stream.read", "user": users.text(self.user_id), "up_to": self.up_to, "unread": self.unread}
 
 
 class Revoked(NamedTuple):
     """Credentials of a user have ended: those whose key begins with `key`, checked before `at` (seconds, Unix)."""
 
-    user_id: int
+    user_id: UserKey
     key: str
     at: float
 
@@ -106,7 +116,7 @@ class Revoked(NamedTuple):
         return group_of(self.user_id)
 
     def message(self) -> dict[str, Any]:
-        return {"type": "stream.revoked", "user": self.user_id, "key": self.key, "at": self.at}
+        return {"type": "stream.revoked", "user": users.text(self.user_id), "key": self.key, "at": self.at}
 
 
 class Touched(NamedTuple):

@@ -63,3 +63,16 @@ class Notification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stream_id}#{self.seq} {self.kind}"
+
+
+class Writes(models.Model):
+    """SQLite only, one row: the number of its newest writing transaction. PostgreSQL counts its own.
+
+    The greatest number in the log would fall when the newest notifications are deleted with their user, and processes
+    that have seen it would pass over the numbers that are then given a second time.
+    """
+
+    tx = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return str(self.tx)

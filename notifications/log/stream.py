@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Expression, Max, Q
+from django.db.models import BigIntegerField, Max, Q
+from django.db.models.expressions import RawSQL
+from django.utils import timezone
 
-from notifications import protocol
+from notifications import protocol, users
+from notifications.conf import settings
 from notifications.hints import publish
-from notifications.log.models import Notification, Stream, new_stream_id
-from notifications.protocol import Entry
+from notifications.log.models import Notification, Stream, Writes, new_stream_id
+from notifications.protocol import Entry, Reset
+from notifications.users import UserKey
 
 #: How many notifications of one stream are read at a time: a page of some 100 KiB, written to a socket in a moment.
 PAGE = 200
@@ -32,7 +36,7 @@ STREAMS_PER_QUERY = 250
 class Event:
     """Something to tell one user; it gets its number when it is appended."""
 
-    user_id: int
+    user_id: UserKey
     #: A word of the application's own, up to 32 characters.
     kind: str
     at: datetime
@@ -51,7 +55,17 @@ class Position:
 
     @property
     def unread(self) -> int:
-        return self.head - self.read_up_to
+        """What can still be read: what was trimmed is gone, read or not."""
+        return self.head - max(self.read_up_to, self.trimmed_up_to)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entries of one stream; `reset` says why the number that they were asked for after cannot be gone on from."""
+
+    position: Position
+    entries: list[Entry]
+    reset: Reset | None
 
 
 def append(events: Sequence[Event]) -> None:
@@ -63,11 +77,12 @@ def append(events: Sequence[Event]) -> None:
         return
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("stream.append() belongs into the transaction of the change.")
-    by_user: dict[int, list[Event]] = defaultdict(list)
+    by_user: dict[UserKey, list[Event]] = defaultdict(list)
     for event in events:
-        by_user[event.user_id].append(event)
+        by_user[users.key(event.user_id)].append(event)
     advanced = _advance({user_id: len(theirs) for user_id, theirs in by_user.items()})
-    entries: dict[int, list[Entry]] = {}
+    tx = _transaction_number()
+    entries: dict[UserKey, list[Entry]] = {}
     rows = []
     for user_id, (head, _) in advanced.items():
         theirs = by_user[user_id]
@@ -82,7 +97,7 @@ def append(events: Sequence[Event]) -> None:
                     kind=event.kind,
                     at=event.at,
                     frame=frame,
-                    tx=CurrentTransaction(),
+                    tx=tx,
                 )
             )
     Notification.objects.bulk_create(rows)
@@ -90,19 +105,19 @@ def append(events: Sequence[Event]) -> None:
         publish.on_commit(publish.Appended(user_id, uid, entries[user_id]))
 
 
-def _advance(counts: Mapping[int, int]) -> dict[int, tuple[int, str]]:
+def _advance(counts: Mapping[UserKey, int]) -> dict[UserKey, tuple[int, str]]:
     """Move each user's head by a count; gives the new head and the stream's id.
 
-    One statement on PostgreSQL and on SQLite. Its row locks, taken in the order of user ids so that two batches cannot
-    wait for each other, last until the commit.
+    One statement on PostgreSQL and on SQLite. Its row locks are taken by rising keys, so that two batches cannot wait
+    for each other, and last until the commit.
     """
     table = connection.ops.quote_name(Stream._meta.db_table)
-    advanced: dict[int, tuple[int, str]] = {}
-    users = sorted(counts)
-    for start in range(0, len(users), STREAMS_PER_QUERY):
-        some = users[start : start + STREAMS_PER_QUERY]
+    advanced: dict[UserKey, tuple[int, str]] = {}
+    keys = sorted(counts)
+    for start in range(0, len(keys), STREAMS_PER_QUERY):
+        some = keys[start : start + STREAMS_PER_QUERY]
         values = ", ".join(["(%s, %s, %s, 0, 0)"] * len(some))
-        parameters = [value for user_id in some for value in (user_id, new_stream_id(), counts[user_id])]
+        parameters = [value for key in some for value in (users.column(key), new_stream_id(), counts[key])]
         with connection.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {table} (user_id, uid, head, read_up_to, trimmed_up_to) VALUES {values} "  # noqa: S608
@@ -110,16 +125,16 @@ def _advance(counts: Mapping[int, int]) -> dict[int, tuple[int, str]]:
                 "RETURNING user_id, head, uid",
                 parameters,
             )
-            advanced |= {user_id: (head, uid) for user_id, head, uid in cursor.fetchall()}
+            advanced |= {users.key(user_id): (head, uid) for user_id, head, uid in cursor.fetchall()}
     return advanced
 
 
-def position(user_id: int) -> Position:
+def position(user_id: UserKey) -> Position:
     """Where the user's stream stands now; a user who has none yet gets an empty one, so that its id can be named."""
     return positions([user_id])[user_id]
 
 
-def positions(user_ids: Collection[int]) -> dict[int, Position]:
+def positions(user_ids: Collection[UserKey]) -> dict[UserKey, Position]:
     """`position` of many users in one query. Users who are gone are left out, and spoil nothing for the others."""
     found = _positions(user_ids)
     if missing := sorted(set(user_ids) - found.keys()):
@@ -130,22 +145,22 @@ def positions(user_ids: Collection[int]) -> dict[int, Position]:
     return found
 
 
-def _positions(user_ids: Collection[int]) -> dict[int, Position]:
+def _positions(user_ids: Collection[UserKey]) -> dict[UserKey, Position]:
     rows = Stream.objects.filter(user_id__in=user_ids)
     columns = ("user_id", "uid", "head", "read_up_to", "trimmed_up_to")
     return {user_id: Position(*rest) for user_id, *rest in rows.values_list(*columns)}
 
 
-def read_after(after: Mapping[int, int], *, limit: int = PAGE) -> dict[int, list[Entry]]:
+def read_after(after: Mapping[UserKey, int], *, limit: int = PAGE) -> dict[UserKey, list[Entry]]:
     """The next entries of many streams, `{user_id: [Entry, ...]}`, up to `limit` for each, after the numbers given.
 
     Numbers have no gaps, so a range of numbers is a page: one indexed range for each stream, many in one query.
     """
-    entries: dict[int, list[Entry]] = {user_id: [] for user_id in after}
-    users = sorted(after)
-    for start in range(0, len(users), STREAMS_PER_QUERY):
+    entries: dict[UserKey, list[Entry]] = {user_id: [] for user_id in after}
+    keys = sorted(after)
+    for start in range(0, len(keys), STREAMS_PER_QUERY):
         wanted = Q()
-        for user_id in users[start : start + STREAMS_PER_QUERY]:
+        for user_id in keys[start : start + STREAMS_PER_QUERY]:
             wanted |= Q(stream_id=user_id, seq__gt=after[user_id], seq__lte=after[user_id] + limit)
         rows = Notification.objects.filter(wanted).order_by("stream_id", "seq").values_list("stream_id", "seq", "frame")
         for user_id, seq, frame in rows:
@@ -153,15 +168,37 @@ def read_after(after: Mapping[int, int], *, limit: int = PAGE) -> dict[int, list
     return entries
 
 
-def mark_read(user_id: int, up_to: int) -> Position:
+def read_page(user_id: UserKey, after: int, *, stream_uid: str | None = None, limit: int = PAGE) -> Page:
+    """The next entries of one stream after a number, and what of it is lost. Never empty while there is more."""
+    # The position first: what is appended in between is among the entries, beyond the head, and is not lost.
+    found = position(user_id)
+    rows = Notification.objects.filter(stream_id=user_id, seq__gt=after).order_by("seq")
+    entries = [Entry(*row) for row in rows.values_list("seq", "frame")[:limit]]
+    reset = None
+    if stream_uid not in (None, found.uid):
+        reset = Reset.UNKNOWN_STREAM
+    elif after > found.head:
+        reset = Reset.AHEAD if not entries else None
+    # Also trimmed between the two queries, or deleted by hand: then the first entry is not the next number.
+    elif after < found.trimmed_up_to or (entries and entries[0].seq > after + 1):
+        reset = Reset.TRIMMED
+    return Page(found, entries, reset)
+
+
+def mark_read(user_id: UserKey, up_to: int) -> Position:
     """Remember that the user has read everything up to a number (never less than before, never beyond the head)."""
     with transaction.atomic():
         stream = Stream.objects.select_for_update(no_key=True).filter(user_id=user_id).first()
         if stream is not None and stream.read_up_to < (reached := min(up_to, stream.head)):
             stream.read_up_to = reached
             stream.save(update_fields=["read_up_to"])
-            publish.on_commit(publish.ReadUpTo(user_id, reached, stream.head - reached))
+            publish.on_commit(publish.ReadUpTo(user_id, reached, stream.head - max(reached, stream.trimmed_up_to)))
     return position(user_id)
+
+
+def trim_old() -> int:
+    """`trim` what is older than `NOTIFICATION_RETENTION_DAYS`."""
+    return trim(timezone.now() - timedelta(days=settings.NOTIFICATION_RETENTION_DAYS))
 
 
 def trim(before: datetime) -> int:
@@ -171,9 +208,6 @@ def trim(before: datetime) -> int:
     reset and not left with a gap.
     """
     old = Notification.objects.filter(at__lt=before)
-    if connection.vendor == "sqlite":
-        # Its newest notification stays: the next one's number, and so the marks of all processes, follow from it.
-        old = old.filter(tx__lt=Notification.objects.order_by("-tx").values("tx")[:1])
     ends = list(old.order_by().values_list("stream_id").annotate(end=Max("seq")))
     deleted = 0
     for user_id, end in ends:
@@ -194,13 +228,15 @@ def restart_all() -> int:
     return len(streams)
 
 
-class CurrentTransaction(Expression):
-    """The number of the writing transaction, for `Notification.tx`."""
-
-    output_field = BigIntegerField()
-
-    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
-        return "pg_current_xact_id()::text::bigint", []
-
-    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
-        return f"(SELECT coalesce(max(tx), 0) + 1 FROM {Notification._meta.db_table})", []  # noqa: S608 -- our own table
+def _transaction_number() -> Any:
+    """The number of the writing transaction, for `Notification.tx`: an expression, or SQLite's next number itself."""
+    if connection.vendor != "sqlite":
+        return RawSQL("pg_current_xact_id()::text::bigint", [], output_field=BigIntegerField())
+    log, writes = Notification._meta.db_table, Writes._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # Without the row, in a database from before the counter, it begins above what the log holds.
+            f"INSERT INTO {writes} (id, tx) SELECT 1, coalesce(max(tx), 0) + 1 FROM {log} WHERE true "  # noqa: S608
+            f"ON CONFLICT (id) DO UPDATE SET tx = {writes}.tx + 1 RETURNING tx"
+        )
+        return cursor.fetchone()[0]

@@ -12,7 +12,7 @@ from tests.deployment import Deployment, Web
 from tests.sockets import close_code, frame, socket
 
 ISSUE = (
-    "from notifications import tickets; from django.contrib.auth import get_user_model;"
+    "from notifications.access import tickets; from django.contrib.auth import get_user_model;"
     "print(tickets.issue(get_user_model().objects.get(username={user!r}).pk).ticket)"
 )
 

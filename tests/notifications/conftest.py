@@ -124,10 +124,12 @@ class Client:
 
 
 @asynccontextmanager
-async def following(hub: Hub, user: User, **options: Any) -> AsyncIterator[Client]:
+async def following(
+    hub: Hub, user: User, *, credential: Credential | None = None, **options: Any
+) -> AsyncIterator[Client]:
     """A client that follows the user's stream meanwhile, as a connection does, and has been greeted."""
     client = Client()
-    credential = Credential(user.pk, user.get_username(), "session:test", None, timezone.now())
+    credential = credential or Credential(user.pk, user.get_username(), "session:test", None, timezone.now())
     async with hub.subscribe(credential=credential, send=client.send, **options) as subscriber:
         client.subscriber = subscriber
         writing = asyncio.create_task(subscriber.outbox.write())

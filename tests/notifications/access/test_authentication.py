@@ -42,13 +42,13 @@ def test_an_origin_is_this_site_or_one_that_is_named_whole(origin: str | None, h
     assert origin_is_allowed(origin, host, secure=secure) is allowed
 
 
-async def authenticated(cookie: str, **headers: str) -> Credential | CloseCode:
-    """What a handshake with that cookie header comes to."""
+async def authenticated(cookie: str, *, kind: str = "websocket", **headers: str | None) -> Credential | CloseCode:
+    """What a handshake with that cookie header comes to, or a GET with `kind` http; None takes a header away."""
     named = {"cookie": cookie, "host": "orders.shop.example", "origin": "https://orders.shop.example", **headers}
     scope = {
-        "type": "websocket",
-        "scheme": "wss",
-        "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+        "type": kind,
+        "scheme": "wss" if kind == "websocket" else "https",
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items() if value],
     }
     middleware = Authentication(None)
     try:
@@ -93,6 +93,24 @@ async def test_a_session_that_is_none_is_nobodys(session: str, database: Databas
     assert await authenticated("theme=dark") is CloseCode.NOT_AUTHENTICATED
     await database(SessionStore(session).delete)
     assert await authenticated(f"sessionid={session}") is CloseCode.NOT_AUTHENTICATED
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none", None])
+async def test_a_get_of_this_site_or_of_no_browser_may_use_the_cookie(site: str | None, session: str):
+    found = await authenticated(f"sessionid={session}", kind="http", origin=None, sec_fetch_site=site)
+    assert isinstance(found, Credential)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "whatever"])
+@pytest.mark.parametrize("origin", [None, "https://evil.example"])
+async def test_a_get_that_a_page_of_another_site_has_caused_may_not(site: str, origin: str | None, session: str):
+    found = await authenticated(f"sessionid={session}", kind="http", origin=origin, sec_fetch_site=site)
+    assert found is CloseCode.FORBIDDEN_ORIGIN
+
+
+async def test_a_get_from_an_allowed_origin_may(session: str):
+    allowed = {"origin": "https://shop.example", "sec_fetch_site": "same-site"}
+    assert isinstance(await authenticated(f"sessionid={session}", kind="http", **allowed), Credential)
 
 
 async def test_the_origin_is_asked_before_the_session(session: str):

@@ -16,7 +16,7 @@ from tests.polling import poll
 STREAM, LOG = Stream._meta.db_table, Notification._meta.db_table
 
 
-def heads_since(mark: tail.Mark) -> tuple[dict[int, int], tail.Mark]:
+def heads_since(mark: tail.Mark) -> tuple[dict[str, int], tail.Mark]:
     changes = tail.changes_since(mark)
     return changes.heads, changes.mark
 
@@ -28,10 +28,10 @@ def test_changes_are_the_heads_that_moved_since_the_mark(alice: User, bob: User)
     tell(bob, 3)
     tell(bob)
     heads, mark = heads_since(mark)
-    assert heads[bob.pk] == 4
+    assert heads[str(bob.pk)] == 4
     tell(alice)
     heads, _ = heads_since(mark)
-    assert heads[alice.pk] == 3
+    assert heads[str(alice.pk)] == 3
 
 
 def test_a_first_mark_tells_of_no_heads(alice: User):
@@ -47,13 +47,13 @@ def test_a_transaction_that_commits_late_is_not_missed(alice: User, bob: User):
         late = OpenTransaction(other, lambda: stream.append([event(alice)]))
         tell(bob)
         heads, mark = heads_since(mark)
-        assert heads == {bob.pk: 1}
+        assert heads == {str(bob.pk): 1}
         tell(bob)
         heads, mark = heads_since(mark)
-        assert heads == {bob.pk: 2}
+        assert heads == {str(bob.pk): 2}
         late.commit()
     heads, mark = heads_since(mark)
-    assert heads[alice.pk] == 1
+    assert heads[str(alice.pk)] == 1
 
 
 @on_postgres
@@ -62,7 +62,7 @@ def test_when_nothing_runs_nothing_is_looked_at_twice(alice: User):
     mark = tail.changes_since(None).mark
     tell(alice)
     heads, mark = heads_since(mark)
-    assert heads == {alice.pk: 1}
+    assert heads == {str(alice.pk): 1}
 
     def nothing_is_found() -> bool:
         nonlocal mark
@@ -81,10 +81,20 @@ def test_rows_that_another_cluster_numbered_are_not_looked_at_for_ever(alice: Us
     Notification.objects.update(tx=2**40)
     mark = tail.changes_since(None).mark
     tell(bob)
-    assert heads_since(mark)[0] == {bob.pk: 1}
+    assert heads_since(mark)[0] == {str(bob.pk): 1}
 
 
-# Trimming.
+# What is gone.
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mark_outlives_the_user_with_the_newest_notifications(alice: User, bob: User):
+    tell(bob)
+    tell(alice)
+    mark = tail.changes_since(None).mark
+    alice.delete()
+    tell(bob)
+    assert heads_since(mark)[0] == {str(bob.pk): 2}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -93,4 +103,4 @@ def test_a_mark_outlives_the_trimming_of_everything(alice: User, bob: User):
     mark = tail.changes_since(None).mark
     stream.trim(timezone.now() + timedelta(days=1))
     tell(bob)
-    assert heads_since(mark)[0][bob.pk] == 1
+    assert heads_since(mark)[0][str(bob.pk)] == 1

@@ -81,7 +81,7 @@ async def test_a_hint_follows_the_commit_and_carries_the_frames(ear: Ear, alice:
     position = await database(stream.position, alice.pk)
     assert await ear.hears() == {
         "type": "stream.appended",
-        "user": alice.pk,
+        "user": str(alice.pk),
         "uid": position.uid,
         "head": 2,
         "entries": [list(entry) for entry in entries],
@@ -143,7 +143,7 @@ async def test_a_changed_order_is_announced_by_whichever_way_it_was_saved(ear: E
     await database(lambda: services.update_order(order=order, fields={"carrier": "DHL"}, notify=False))
     await database(stream.mark_read, alice.pk, 2)
     assert await ear.hears_heads(3) == [1, 2, 3]
-    assert await ear.hears() == {"type": "stream.read", "user": alice.pk, "up_to": 2, "unread": 1}
+    assert await ear.hears() == {"type": "stream.read", "user": str(alice.pk), "up_to": 2, "unread": 1}
 
 
 async def test_the_queue_is_bounded_and_what_is_beyond_is_dropped(
