@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from api.fields import Digits, Moment, Whole
 from api.serializers import OrderSerializer, StrictSerializer
 from notifications.log import stream
+from notifications.log.stream import Page
 from notifications.protocol import MAX_SEQ
 from orders.notify import Kind
 
@@ -64,7 +65,7 @@ class NotificationsSerializer(serializers.Serializer):
     results = NotificationSerializer(many=True)
     reset = ResetSerializer(required=False)
 
-    def to_representation(self, instance: stream.Page) -> dict[str, Any]:
+    def to_representation(self, instance: Page) -> dict[str, Any]:
         """The context has the `user`."""
         position = instance.position
         shown = {

@@ -8,5 +8,7 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from notifications.access import revocation  # noqa: F401  (listens to sessions, tokens, users)
+        from notifications.access import revocation
         from notifications.log import beginnings  # noqa: F401  (listens to users)
+
+        revocation.listen()

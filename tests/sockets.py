@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.deployment import Web
+
+class Served(Protocol):
+    @property
+    def ws_url(self) -> str: ...
 
 
 @asynccontextmanager
 async def socket(
-    web: Web,
+    web: Served,
     token: str | None = None,
     *,
     path: str = "/ws/notifications",

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.db import transaction
@@ -81,7 +82,14 @@ def delete_old() -> int:
     return Revocation.objects.filter(at__lt=timezone.now() - KEPT).delete()[0]
 
 
-@receiver(post_delete, sender="sessions.Session")
+def listen() -> None:
+    """Hear of sessions and tokens that are deleted, as far as the project has any. Called once, at the start."""
+    if apps.is_installed("django.contrib.sessions"):
+        post_delete.connect(_session_deleted, sender="sessions.Session")
+    if apps.is_installed("knox"):
+        post_delete.connect(_token_deleted, sender="knox.AuthToken")
+
+
 def _session_deleted(*, instance: Session, **_: Any) -> None:
     # Logging out deletes the session; so does changing the session's key when the password changes. One that has
     # expired is swept away: its sockets have ended by then, and were told to come back and not to stop.
@@ -90,7 +98,6 @@ def _session_deleted(*, instance: Session, **_: Any) -> None:
         revoke(users.key(user_id), credentials.session_key_of(instance.session_key))
 
 
-@receiver(post_delete, sender="knox.AuthToken")
 def _token_deleted(*, instance: AuthToken, **_: Any) -> None:
     if not _is_over(instance.expiry):
         revoke(instance.user_id, credentials.token_key(instance))

@@ -5,7 +5,7 @@ from django.db import migrations
 
 
 def begin_streams(apps, schema_editor):
-    users = apps.get_model(settings.AUTH_USER_MODEL).objects.filter(stream=None)
+    users = apps.get_model(settings.AUTH_USER_MODEL)._default_manager.filter(stream=None)
     stream = apps.get_model("notifications", "Stream")
     batch = [stream(user_id=pk) for pk in users.values_list("pk", flat=True)]
     stream.objects.bulk_create(batch, batch_size=1_000, ignore_conflicts=True)

@@ -70,7 +70,7 @@ async def test_make_run_prints_what_to_try_and_the_curl_line_reaches_a_customers
     assert curl, printed
     if shutil.which("curl") is None:
         pytest.skip("the line that is printed needs curl, which is not installed")
-    async with socket(run, manage(run.settings, "create_token", "alice").strip()) as hers:  # type: ignore[arg-type]
+    async with socket(run, manage(run.settings, "create_token", "alice").strip()) as hers:
         await soon(frame(hers, "welcome"))
         await asyncio.to_thread(shell, f"{curl[0]} --fail --silent --show-error")
         told = await soon(frame(hers, "notification"))
