@@ -24,7 +24,7 @@ from orders.notify import Kind
 
 
 class NotificationQuery(StrictSerializer):
-    """The query of `/notifications`. `wait` and `stream` are read before, by `notifications.sockets.streaming`."""
+    """The query of `/notifications`. `wait` and `stream` are read before, by `notifications.sockets.polling`."""
 
     unknown = serializers.ErrorDetail("This parameter is not known.", code="unknown_parameter")
 

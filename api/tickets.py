@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.fields import Moment, UserName
+from api.fields import Moment, Text
 from api.serializers import StrictSerializer
 from notifications.access import credentials, tickets
 from notifications.access.credentials import Credential
@@ -26,8 +26,13 @@ from notifications.access.credentials import Credential
 class TicketSerializer(StrictSerializer):
     """Whose socket a ticket opens, and the ticket."""
 
-    customer = UserName(
-        max_length=150, required=False, write_only=True, help_text="A user name; the caller's own if absent."
+    # As it is written: another spelling may be the name that another customer chose.
+    customer = Text(
+        max_length=150,
+        required=False,
+        write_only=True,
+        trim_whitespace=False,
+        help_text="A user name in its stored spelling; the caller's own if absent.",
     )
     ticket = serializers.CharField(read_only=True, help_text="Works once, for 30 seconds.")
     expires_at = Moment(read_only=True)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qs
 
 from notifications import protocol
@@ -107,3 +108,9 @@ async def within_moments(sending: Awaitable[None]) -> None:
     with suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await sending
+
+
+async def until_gone(receive: Any) -> None:
+    """Until the client of an HTTP request goes away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,5 +1,5 @@
-"""The start and the end of a server process (ASGI lifespan): its hub, the topics that are watched in it, and its loop as
-the one that hints are sent on.
+"""The start and the end of a server process (ASGI lifespan): its hub, the topics that are watched in it, and its loop
+as the one that hints are sent on.
 
 A project's ASGI application routes "lifespan" to `Lifespan()`. What else lives as long as the process, the project
 brings as parts of its own. Without a lifespan there is no hub, and nobody can follow. So start uvicorn with

@@ -6,7 +6,8 @@ from django.urls import path, re_path
 
 from notifications.access.authentication import Authentication
 from notifications.sockets.consumers import NotificationConsumer
-from notifications.sockets.streaming import EventStream, LongPoll
+from notifications.sockets.polling import LongPoll
+from notifications.sockets.streaming import EventStream
 
 
 async def refuse(_scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -13,12 +13,18 @@ from tests.sockets import close_code, frame, socket
 
 ISSUE = (
     "from notifications.access import tickets; from django.contrib.auth import get_user_model;"
-    "print(tickets.issue(get_user_model().objects.get(username={user!r}).pk).ticket)"
+    "user = get_user_model().objects.get(username={user!r});"
+    "print(*[tickets.issue(user.pk).ticket for _ in range({count})])"
 )
 
 
+def tickets(deployment: Deployment, count: int, user: str = "alice") -> list[str]:
+    """All at once: each can be used for 30 s only."""
+    return deployment.manage("shell", "--no-imports", "-c", ISSUE.format(user=user, count=count)).split()
+
+
 def ticket(deployment: Deployment, user: str = "alice") -> str:
-    return deployment.manage("shell", "--no-imports", "-c", ISSUE.format(user=user)).strip()
+    return tickets(deployment, 1, user)[0]
 
 
 def offer(ticket: str) -> list[str]:
@@ -79,12 +85,12 @@ async def test_a_ticket_opens_a_socket_once(web: Web, deployment: Deployment) ->
 
 
 async def test_a_connection_by_ticket_expires_and_another_ticket_prolongs_it(deploy: type) -> None:
-    deployment: Deployment = deploy(TICKET_CONNECTION_SECONDS="2")
+    deployment: Deployment = deploy(TICKET_CONNECTION_SECONDS="5")
     web = deployment.web()
-    first, second, third = (ticket(deployment) for _ in range(3))
+    first, second, third = tickets(deployment, 3)
     async with (
-        socket(web, subprotocols=offer(first)) as brief,
         socket(web, deployment.token("alice")) as other,
+        socket(web, subprotocols=offer(first)) as brief,
     ):
         await frame(brief, "welcome")
         await frame(other, "welcome")
@@ -150,6 +156,33 @@ async def test_a_socket_ends_when(what: str, deploy: type) -> None:
             f"user = get_user_model().objects.get(username='alice'); {statement}",
         )
         assert await close_code(connection) == 4502
+
+
+async def test_a_token_takes_along_the_sockets_that_its_tickets_have_opened_for_customers(deploy: type) -> None:
+    deployment: Deployment = deploy()
+    web = deployment.web()
+    async with httpx.AsyncClient(
+        base_url=web.url, headers={"Authorization": f"Bearer {deployment.token('staff')}"}
+    ) as shop:
+
+        async def asks(customer: str) -> str:
+            return str((await shop.post("/api/v1/tickets", json={"customer": customer})).json()["ticket"])
+
+        of_alice, of_bob, unused = await asks("alice"), await asks("bob"), await asks("alice")
+        async with (
+            socket(web, subprotocols=offer(of_alice)) as alice,
+            socket(web, subprotocols=offer(of_bob)) as bob,
+            socket(web, deployment.token("alice")) as her_own,
+        ):
+            for connection in (alice, bob, her_own):
+                await frame(connection, "welcome")
+            token = next(t for t in (await shop.get("/api/v1/tokens")).json()["results"] if t["current"])
+            assert (await shop.delete(f"/api/v1/tokens/{token['id']}")).status_code == 204
+            assert [await close_code(alice), await close_code(bob)] == [4502, 4502]
+            await her_own.send('{"type": "read", "up_to": 1}')
+            await frame(her_own, "read")
+        async with socket(web, subprotocols=offer(unused)) as connection:
+            assert await close_code(connection) == 4500
 
 
 async def test_a_revocation_whose_hint_is_lost_is_found_by_the_tail_check(deploy: type) -> None:

@@ -21,7 +21,7 @@ def bearer(deployment: Deployment, user: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def events(web: Web, headers: dict[str, str], query: str = "") -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-    """The events of a stream, each a frame with `id` where the event has one."""
+    """The events of a stream, each a frame with `id` and `retry` where the event has them."""
     async with (
         httpx.AsyncClient(base_url=web.url, timeout=PATIENCE) as client,
         client.stream("GET", f"/api/v1/stream{query}", headers=headers) as answer,
@@ -38,7 +38,7 @@ async def _parsed(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
             name, _, value = line.partition(": ")
             event[name] = value
         else:
-            yield json.loads(event["data"]) | ({"id": event["id"]} if "id" in event else {})
+            yield json.loads(event.pop("data")) | event
             event = {}
 
 
@@ -70,6 +70,62 @@ async def test_events_arrive_live_and_resume_by_last_event_id(deploy: type) -> N
     async with events(web, headers, "?after=0") as resumed:
         assert (await anext(resumed))["type"] == "welcome"
         assert (await anext(resumed))["order"]["carrier"] == "UPS"
+
+
+async def test_a_browser_that_has_seen_only_the_welcome_misses_nothing(deploy: type) -> None:
+    deployment: Deployment = deploy()
+    web = deployment.web()
+    async with events(web, bearer(deployment, "alice")) as live:
+        welcome = await anext(live)
+    assert welcome["id"] == str(welcome["head"])
+    assert int(welcome["retry"]) > 0
+    await change(web, deployment, "SO-1001", carrier="UPS")
+    # As an EventSource comes back: the same address, and the last id that it was given.
+    async with events(web, bearer(deployment, "alice") | {"Last-Event-ID": welcome["id"]}) as resumed:
+        assert (await anext(resumed))["id"] == welcome["id"]
+        assert (await anext(resumed))["order"]["carrier"] == "UPS"
+
+
+async def test_a_browser_whose_position_was_reset_goes_on_from_the_head(web: Web, deployment: Deployment) -> None:
+    async with events(web, bearer(deployment, "alice"), "?after=0&stream=another") as stream:
+        welcome, reset = await anext(stream), await anext(stream)
+    assert (reset["type"], reset["id"]) == ("reset", str(welcome["head"]))
+
+
+async def test_an_empty_last_event_id_is_none(web: Web, deployment: Deployment) -> None:
+    async with events(web, bearer(deployment, "alice") | {"Last-Event-ID": ""}, "?after=0") as stream:
+        assert (await anext(stream))["after"] == 0
+
+
+async def test_where_nobody_more_can_follow_a_browser_is_told_when_to_come_back(deploy: type) -> None:
+    deployment: Deployment = deploy(MAX_SOCKETS="1")
+    web = deployment.web()
+    async with events(web, bearer(deployment, "alice")) as stream:
+        await anext(stream)
+        # Another status than 200 would end an EventSource for good.
+        async with events(web, bearer(deployment, "bob")) as refused:
+            told = await anext(refused)
+            assert (told["type"], told["code"]) == ("close", 4004)
+            assert int(told["retry"]) >= 2_000
+        async with httpx.AsyncClient(base_url=web.url, headers=bearer(deployment, "bob"), timeout=PATIENCE) as client:
+            poll = await client.get("/api/v1/notifications?after=99&wait=15")
+        assert (poll.status_code, poll.headers["retry-after"]) == (200, "1")
+
+
+async def test_a_poll_is_told_what_was_trimmed_and_gets_the_rest(deploy: type) -> None:
+    deployment: Deployment = deploy()
+    web = deployment.web()
+    now, uid = await head(web, deployment, "alice")
+    trimming = "from django.utils import timezone; from notifications.log import stream; stream.trim(timezone.now())"
+    deployment.manage("shell", "--no-imports", "-c", trimming)
+    async with httpx.AsyncClient(base_url=web.url, headers=bearer(deployment, "alice"), timeout=PATIENCE) as client:
+        nothing = await client.get(f"/api/v1/notifications?after=0&stream={uid}&wait=15")
+        assert nothing.json()["reset"] == {"stream": uid, "head": now, "reason": "trimmed"}
+        assert (nothing.json()["unread"], nothing.headers["retry-after"]) == (0, "1")
+        await change(web, deployment, "SO-1001", carrier="DHL")
+        rest = (await client.get("/api/v1/notifications?after=0&limit=1&wait=15")).json()
+    assert [entry["seq"] for entry in rest["results"]] == [now + 1]
+    assert (rest["reset"]["reason"], rest["unread"]) == ("trimmed", 1)
 
 
 async def test_the_stream_refuses_who_is_nobody_and_pages_of_other_sites(web: Web) -> None:
