@@ -51,6 +51,14 @@ def test_what_a_deleted_token_has_issued_for_others_ends_and_nothing_else(alice:
     assert tickets.redeem(still_unused) is not None
 
 
+def test_what_ends_the_issued_sockets_is_written_in_the_transaction_that_ends_the_token(alice: User, staff: User):
+    token, by = token_of(staff)
+    opened = tickets.redeem(tickets.issue(alice.pk, by=by).ticket)
+    token.delete()  # the test's transaction never commits
+    assert opened is not None
+    assert Revocation.objects.filter(user_id=alice.pk, key=opened.key).exists()
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("way", ["deactivate", "delete"])
 def test_what_a_user_has_issued_ends_with_the_user(way: str, alice: User, staff: User):

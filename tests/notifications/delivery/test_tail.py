@@ -10,7 +10,7 @@ from notifications.delivery import tail
 from notifications.log import stream
 from notifications.models import Notification, Stream
 from tests.database import OpenTransaction, elsewhere, on_postgres
-from tests.notifications.conftest import event, tell
+from tests.notifications.conftest import event, tell, tell_one_by_one
 from tests.polling import poll
 
 STREAM, LOG = Stream._meta.db_table, Notification._meta.db_table
@@ -90,7 +90,7 @@ def test_rows_that_another_cluster_numbered_are_not_looked_at_for_ever(alice: Us
 @pytest.mark.django_db(transaction=True)
 def test_a_mark_outlives_the_user_with_the_newest_notifications(alice: User, bob: User):
     tell(bob)
-    tell(alice)
+    tell_one_by_one(alice, 3)
     mark = tail.changes_since(None).mark
     alice.delete()
     tell(bob)
