@@ -235,7 +235,7 @@ CONTENT_SECURITY_POLICY = {
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
-STATICFILES_DIRS = [("orderwire", BASE_DIR / "notifications" / "client")]
+STATICFILES_DIRS = [("orderwire", BASE_DIR / app / "client") for app in ("notifications", "orders")]
 WHITENOISE_USE_FINDERS = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -1,11 +1,14 @@
 /**
- * The world outside orderwire.js, for its tests: a clock that moves when told, a browser with tabs, locks, channels
- * and storage, and a server that keeps the contract of `/ws/notifications`, `/stream` and `/notifications`.
+ * The world outside the client, for its tests: a clock that moves when told, a browser with tabs, locks, channels
+ * and storage, and a server that keeps the contract of `/ws/notifications`, `/stream`, `/notifications` and `/snapshot`.
  *
- * Node has no Web Locks and no tabs, so the outside world is played here; the client under test is the real file.
+ * Node has no Web Locks and no tabs, so the outside world is played here; the client under test is the real files.
  * Nothing here sleeps: tasks run in the order in which they were posted, until none is left.
  */
-import { Orderwire } from "../../notifications/client/orderwire.js";
+import { assembled } from "./assembled.mjs";
+
+export const { Feed } = await import(new URL("feed.js", assembled));
+export const { Orderwire } = await import(new URL("orderwire.js", assembled));
 
 const turn = () => new Promise(setImmediate); // lets every promise that is ready run
 
@@ -18,6 +21,7 @@ export class World {
   cookieUser = "alice";
   storage = new Map();
   writes = [];
+  warnings = []; // what the consoles show
   lateTheft = 0; // ms until a tab learns that its lock was stolen
   online = true;
 
@@ -99,6 +103,7 @@ class Tab {
         getItem: (key) => world.storage.get(key) ?? null,
         setItem: (key, value) => world.storage.set(key, value) && world.writes.push(value),
       },
+      console: { warn: (text) => world.warnings.push(text) },
       Math: { random: () => world.random() },
       Date: { now: () => world.now },
       setTimeout: (act, ms) => world.after(ms, act, tab),
@@ -154,13 +159,18 @@ class Tab {
 
   open(options = {}) {
     this.feed = new Orderwire({ env: this.env, ...options });
-    for (const type of ["state", "welcome", "notification", "reset", "read", "progress", "order", "error"])
+    for (const type of ["state", "welcome", "notification", "reset", "snapshot", "read", "progress", "order", "error"])
       this.feed.addEventListener(type, ({ detail }) => this.heard.push({ type, ...detail }));
     this.feed.addEventListener("notification", ({ detail }) => {
       this.seen.push(detail.seq);
       if (detail.stale) this.stale.push(detail.seq);
     });
     this.feed.addEventListener("state", ({ detail }) => this.states.push(detail.state));
+    // A page that draws a snapshot shows what came after it, and nothing of before.
+    this.feed.addEventListener("snapshot", ({ detail }) => {
+      this.first = detail.head;
+      this.seen.length = 0;
+    });
     return this.feed;
   }
 
@@ -251,6 +261,9 @@ class Server {
   silent = false; // connections stay open and dead
   loses = 0; // that many live notifications are lost on the way
   refuses = 0; // a close code for whoever connects
+  readsUnheard = false; // whoever reads, nobody is told
+  holds = false; // snapshots are read, and their answers wait for `letGo`
+  held = [];
   nextId = 1;
 
   constructor(world) {
@@ -292,7 +305,8 @@ class Server {
     else for (const frame of stream.log) if (frame.seq > welcome.after) this.say(link, frame);
     const ping = () => {
       if (!this.links.has(link)) return;
-      this.say(link, { type: "ping", head: this.stream(link.user).head });
+      const { head, read } = this.stream(link.user);
+      this.say(link, { type: "ping", head, read_up_to: read });
       this.world.after(25_000, ping);
     };
     this.world.after(25_000, ping);
@@ -321,14 +335,34 @@ class Server {
   eventsource(tab, source) {
     this.attempts.push({ kind: "sse", at: this.world.now, url: source.url });
     source.tab = tab;
-    source.hear = (frame) => source.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(frame) }));
+    source.hear = (frame) => source.onmessage?.({ data: JSON.stringify(frame) });
     this.links.add(source);
     this.world.post(() => {
       if (!this.links.has(source)) return;
-      if (!this.up || this.refuses || this.blocked === "sse") return this.cut(source);
+      if (!this.up || this.blocked === "sse") return this.cut(source);
+      if (this.refuses) { // With a code that comes back it is told in a stream, which a plain EventSource survives.
+        if (this.refuses < 4500) this.say(source, { type: "close", code: this.refuses });
+        return this.world.post(() => this.cut(source), tab);
+      }
       source.user = this.world.cookieUser;
       if (!this.buffers) this.welcome(source, new URL(source.url).searchParams);
     }, tab);
+  }
+
+  /** `GET /snapshot` as a page asks for it; `held` keeps answers back until the test lets them go. */
+  async snapshot(user = "alice") {
+    this.attempts.push({ kind: "snapshot", at: this.world.now });
+    if (!this.up) throw new TypeError("NetworkError");
+    const { id, head, read, log } = this.stream(user);
+    const orders = [...new Map(log.map(({ order }) => [order?.number, order])).values()].filter(Boolean);
+    const answer = { user, stream: id, head, unread: head - read, orders, next: null };
+    if (this.holds) await new Promise((resolve) => this.held.push(resolve));
+    return answer;
+  }
+
+  letGo() {
+    this.held.splice(0).forEach((resolve) => resolve());
+    return this.world.settle();
   }
 
   async fetch(tab, url, init) {
@@ -360,6 +394,7 @@ class Server {
     if (frame.type !== "read" || !this.links.has(socket)) return;
     const stream = this.stream(socket.user);
     stream.read = Math.max(stream.read, frame.up_to);
+    if (this.readsUnheard) return;
     this.toUser(socket.user, { type: "read", up_to: stream.read, unread: stream.head - stream.read });
   }
 

@@ -1,9 +1,9 @@
 /**
- * A user's order notifications, in order and once, over one connection for all tabs.
+ * A user's notifications, by number and once, over one connection for all tabs.
  *
- * Owns the connection and the position, the last number this tab holds. Pages create an `Orderwire` and listen.
+ * Owns the connection and the position, the last number this tab holds. Pages create a `Feed`, or what extends it, and listen.
  * Refuses to draw, to guess what it missed (it asks) and to show one user's feed on another's page.
- * API and reasons: README.md. Types: orderwire.d.ts.
+ * API and reasons: feed.md. Types: feed.d.ts.
  */
 
 const MIN_RETRY = 500, MAX_RETRY = 20_000; // Centrifugo's bounds, with AWS's "full jitter".
@@ -12,9 +12,8 @@ const HANDSHAKE = 10_000; // Some proxies swallow an upgrade.
 const ANSWER = 3_000; // A frozen tab keeps its lock but answers nobody.
 const BLOCKED = 2; // One socket that does not open is a deploy, two look like a proxy.
 const POLL_SECONDS = 25; // Proxies commonly cut at 30 s.
-const VERSIONS = 1000; // Orders remembered, about 100 bytes each.
 
-export class Orderwire extends EventTarget {
+export class Feed extends EventTarget {
   state = "connecting";
   transport = "websocket";
   unread = null;
@@ -25,7 +24,6 @@ export class Orderwire extends EventTarget {
   #link; #turn = 0; #timer; // what happens unless something is heard first
   #attempts = 0; #misses = 0; #opened = false; #welcomed = false; #due = 0;
   #ask; #asked; #head = 0; #ping = POLL_SECONDS; #heardAt = 0; #behind = false; #pingedAt; #read = 0;
-  #versions = new Map();
 
   constructor(options = {}) {
     super();
@@ -47,7 +45,6 @@ export class Orderwire extends EventTarget {
       // The page's position belongs to the snapshot it shows, so it wins.
       if (after == null) [this.stream, this.after] = JSON.parse(this.#storage.getItem(this.#key));
     } catch {} // Refused or empty: start from now.
-    this.saw(...(options.orders ?? []));
 
     const { signal } = this.#life;
     const on = (target, type, act) => target?.addEventListener?.(type, act, { signal });
@@ -84,11 +81,9 @@ export class Orderwire extends EventTarget {
     if (ticket) this.#send({ type: "ticket", ticket });
   }
 
-  saw(...orders) {
-    for (const { number, version } of orders) {
-      this.#versions.set(number, Math.max(version, this.#versions.get(number) ?? 0));
-      if (this.#versions.size > VERSIONS) this.#versions.delete(this.#versions.keys().next().value);
-    }
+  // For what extends this: all that a page hears goes through here.
+  tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
   // ── The tab with the lock leads, the others listen to it ──
@@ -237,7 +232,7 @@ export class Orderwire extends EventTarget {
     this.#apply(frame);
   }
 
-  #lost(code, ordered) {
+  #lost(code, exact) {
     if (code >= 4500 && code < 4600) return this.#stop(code);
     const HTTP = { sse: "polling", polling: "websocket" };
     if (this.transport in HTTP) {
@@ -247,7 +242,7 @@ export class Orderwire extends EventTarget {
       this.#misses = 0;
       this.transport = "sse";
     }
-    this.#retry(ordered ?? this.#jitter(), code, ordered);
+    this.#retry(exact ?? this.#jitter(), code, exact);
   }
 
   #jitter() {
@@ -255,10 +250,10 @@ export class Orderwire extends EventTarget {
     return Math.min(MAX_RETRY, MIN_RETRY + this.#env.Math.random() * most);
   }
 
-  #retry(ms, code, ordered) {
+  #retry(ms, code, exact) {
     if (!ms) return this.#connect();
     this.#drop();
-    this.#due = ordered ? this.#env.Date.now() + ms : 0; // No wake-up cuts an order short.
+    this.#due = exact ? this.#env.Date.now() + ms : 0; // No wake-up comes before it.
     this.#wait(ms, () => this.#connect());
     this.#set("offline", { code, retry_ms: ms });
   }
@@ -311,7 +306,7 @@ export class Orderwire extends EventTarget {
       if (this.after == null) this.#move(stream, head);
       else if (this.stream && this.stream !== stream) this.#reset({ stream, head, reason: "unknown_stream" });
       else this.stream = stream;
-      this.#emit("welcome", frame);
+      this.tell("welcome", frame);
       if (this.after < Math.min(frame.after, head)) return this.#missed();
       this.#settle();
       if (this.#read) this.markRead(this.#read);
@@ -323,10 +318,7 @@ export class Orderwire extends EventTarget {
       }
       if (seq <= this.after) return;
       if (seq > this.after + 1) return this.#missed();
-      const { order } = frame;
-      const stale = order?.version < this.#versions.get(order?.number);
-      if (order?.version) this.saw(order);
-      this.#emit(type, { ...frame, stale });
+      this.tell(type, frame);
       this.#move(this.stream, seq); // After the page has it: shown again after a crash, rather than never.
       this.#settle();
     } else if (type === "ping") {
@@ -340,10 +332,8 @@ export class Orderwire extends EventTarget {
     } else if (type === "read") {
       if (frame.up_to >= this.#read) this.#read = 0;
       this.#head = Math.max(this.#head, frame.up_to + frame.unread); // It may overtake what it counts.
-      this.#emit(type, frame);
-    } else if (type === "progress" || type === "order" || type === "error") {
-      this.#emit(type, frame);
-    }
+      this.tell(type, frame);
+    } else this.tell(type, frame);
   }
 
   #missed() {
@@ -355,9 +345,8 @@ export class Orderwire extends EventTarget {
   }
 
   #reset(frame) {
-    this.#versions.clear(); // After a restored backup lower ones are right.
     this.#move(frame.stream, (this.#head = frame.head));
-    this.#emit("reset", frame);
+    this.tell("reset", frame);
     this.#settle();
   }
 
@@ -380,11 +369,7 @@ export class Orderwire extends EventTarget {
     if (this.#leader && state !== "live" && state !== "catching-up") this.#post({ news });
     if (this.state === state) return;
     this.state = state;
-    this.#emit("state", news);
-  }
-
-  #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
+    this.tell("state", news);
   }
 }
 
@@ -409,9 +394,7 @@ function websocket({ env, url, ticket, after, stream, opened, frame, lost }) {
 function sse(link) {
   const { env, api, after, stream, frame, lost } = link;
   const source = new env.EventSource(`${api}/stream?${place(new URLSearchParams(), after, stream)}`);
-  const heard = parsed(frame, lost);
-  for (const type of ["message", "welcome", "notification", "reset", "ping", "read", "progress", "bye"])
-    source.addEventListener(type, heard);
+  source.onmessage = parsed(frame, lost);
   source.onerror = () => lost(); // Its own reconnect has no jitter.
   return { send: (data) => post(link, data), close: () => source.close() };
 }

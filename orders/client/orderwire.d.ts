@@ -1,0 +1,91 @@
+/** Types of orderwire.js. What each thing is for, and why, stands in README.md. */
+
+import { Feed, FeedEventMap, FeedOptions, Notification as Told, Snapshot as Position } from "./feed.js";
+
+export type { Read, Refusal, Reset, State, StateChange, Ticket, Transport, Welcome } from "./feed.js";
+
+export type OrderStatus =
+  | "pending" | "processing" | "on_hold" | "shipped" | "out_for_delivery"
+  | "ready_for_pickup" | "delivered" | "returned" | "cancelled";
+
+export interface OrderItem {
+  sku?: string;
+  name: string;
+  quantity: number;
+  [field: string]: unknown;
+}
+
+/** The order as `GET /api/v1/orders/{number}` gives it. More fields may come: read those you know. */
+export interface Order {
+  number: string;
+  /** Its customer's user name. */
+  customer: string;
+  status: OrderStatus;
+  /** Grows with each change, by one at least. */
+  version: number;
+  /** Since when it has its status. RFC 3339, UTC, as `placed_at`. */
+  status_since: string;
+  placed_at: string;
+  /** These three are empty where unknown. */
+  carrier: string;
+  tracking_number: string;
+  tracking_url: string;
+  /** A day, `2026-03-01`. */
+  estimated_delivery: string | null;
+  /** ISO 4217. */
+  currency: string;
+  /** A decimal number as a text, `"38.40"`. */
+  total: string | null;
+  items: OrderItem[];
+  metadata: Record<string, unknown>;
+}
+
+export type Kind =
+  | "order.created" | "order.status_changed" | "order.updated" | "order.delayed" | "order.message" | "import.finished";
+
+export interface Notification extends Told {
+  kind: Kind;
+  /** Absent or null where the kind is about no single order. */
+  order?: Order | null;
+  note?: string | null;
+  /** The page already knows a newer version of this order: list it, do not draw the order from it. */
+  stale: boolean;
+}
+
+export interface Progress {
+  type: "progress";
+  import: string | number;
+  done: number;
+  total: number | null;
+  rejected: number;
+}
+
+/** Staff's board (`/ws/board`) alone: the latest state of an order that changed. Not numbered: read all after a `welcome`. */
+export interface OrderChanged {
+  type: "order";
+  order: Order;
+}
+
+/** What `GET /api/v1/snapshot` gives; a page's own may have more or less. */
+export interface Snapshot extends Position {
+  orders?: Order[];
+  /** The address of further orders. */
+  next?: string | null;
+}
+
+export interface OrderwireEventMap extends FeedEventMap<Notification, Snapshot> {
+  progress: CustomEvent<Progress>;
+  order: CustomEvent<OrderChanged>;
+}
+
+export interface OrderwireOptions extends FeedOptions<Snapshot> {
+  /** The orders that the page shows, so that none moves backwards. */
+  orders?: Iterable<Pick<Order, "number" | "version">>;
+}
+
+export class Orderwire extends Feed<OrderwireEventMap, Snapshot> {
+  constructor(options?: OrderwireOptions);
+
+  /** Tells which versions of orders the page shows, after it fetched a snapshot by itself. */
+  saw(...orders: Pick<Order, "number" | "version">[]): void;
+}
