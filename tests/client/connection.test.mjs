@@ -404,6 +404,50 @@ test("unread is right also when what is read overtakes what it counts", async ()
   assert.deepEqual([tab.seen, tab.feed.unread, tab.feed.state], [[1, 2, 3], 2, "live"]);
 });
 
+test("a ping repairs what was read elsewhere and never told", async () => {
+  for (let i = 0; i < 3; i++) server.append();
+  const tab = await world.open({ after: 3 });
+  server.stream("alice").read = 2; // in another browser, and the word of it was lost
+  await world.pass(25_000);
+  assert.equal(tab.feed.unread, 1);
+  assert.deepEqual(tab.heard.at(-1), { type: "read", up_to: 2, unread: 1 });
+  const told = tab.heard.length;
+  await world.pass(60_000);
+  assert.equal(tab.heard.length, told); // once
+});
+
+test("a ping confirms a read mark whose answer was lost", async () => {
+  server.append();
+  const tab = await world.open({ after: 1 });
+  server.readsUnheard = true;
+  tab.feed.markRead();
+  await world.pass(25_000);
+  assert.equal(tab.feed.unread, 0);
+  server.readsUnheard = false;
+  await server.cutAll();
+  await world.pass(1_000);
+  assert.deepEqual(last().socket.sent, []); // nothing is left to be sent again
+});
+
+test("a ping of a stream whose beginning is gone counts nothing that cannot be read", async () => {
+  for (let i = 0; i < 5; i++) server.append();
+  const tab = await world.open({ after: 5 });
+  server.toUser("alice", { type: "read", up_to: 0, unread: 1 }); // four were trimmed
+  server.toUser("alice", { type: "welcome", user: "alice", stream: "alice-1", head: 5, after: 5, unread: 1 });
+  server.toUser("alice", { type: "ping", head: 5, read_up_to: 0 });
+  await world.settle();
+  assert.equal(tab.feed.unread, 1);
+});
+
+test("a read mark that is told late does not uncount what came after it", async () => {
+  for (let i = 0; i < 3; i++) server.append();
+  const tab = await world.open({ after: 3 });
+  server.append();
+  server.toUser("alice", { type: "read", up_to: 2, unread: 1 }); // counted before the fourth
+  await world.settle();
+  assert.equal(tab.feed.unread, 2);
+});
+
 test("what was marked as read while offline is sent after the next welcome, once confirmed no more", async () => {
   server.append();
   const tab = await world.open({ after: 0 });

@@ -152,6 +152,30 @@ test("a server that answers with a close code is not blocked", async () => {
   assert.deepEqual([...new Set(kinds())], ["websocket"]);
 });
 
+test("an event stream that says busy is not blocked", async () => {
+  server.blocked = true;
+  server.refuses = 4004;
+  const tab = await world.open();
+  await world.pass(10_000);
+  assert.deepEqual([...new Set(kinds())], ["websocket", "sse"]);
+  assert.equal(tab.heard.findLast(({ state }) => state === "offline").code, 4004);
+  server.refuses = 0;
+  await world.pass(20_000);
+  assert.deepEqual([tab.feed.state, tab.feed.transport], ["live", "sse"]);
+});
+
+test("what was read elsewhere is told by the next poll", async () => {
+  server.blocked = "sse";
+  const tab = await world.open({ after: 0 });
+  for (let i = 0; i < 3; i++) server.append();
+  await world.pass(15_000);
+  assert.deepEqual([tab.feed.transport, tab.feed.unread], ["polling", 3]);
+  server.stream("alice").read = 2;
+  await world.pass(26_000);
+  assert.equal(tab.feed.unread, 1);
+  assert.deepEqual(tab.heard.at(-1), { type: "read", up_to: 2, unread: 1 });
+});
+
 test("a ticket goes into no URL, so that with one there is no fallback", async () => {
   server.blocked = true;
   await world.open({ ticket: async () => "secret" });

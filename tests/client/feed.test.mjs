@@ -27,9 +27,10 @@ test("a frame of any other type is an event of that type", async () => {
   for (const type of ["typing", "progress", "pong"]) feed.addEventListener(type, ({ detail }) => heard.push(detail));
   await world.settle();
   server.toUser("alice", { type: "typing", in: "room 7" });
-  server.toUser("alice", { type: "progress", done: 1 });
+  server.toUser("alice", { type: "progress", done: 1, unread: 99 });
   await world.settle();
-  assert.deepEqual(heard, [{ type: "typing", in: "room 7" }, { type: "progress", done: 1 }]);
+  assert.deepEqual(heard, [{ type: "typing", in: "room 7" }, { type: "progress", done: 1, unread: 99 }]);
+  assert.equal(feed.unread, 0); // a field of that name is not the feed's
 });
 
 test("an Orderwire is a feed", async () => {

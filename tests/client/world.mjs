@@ -293,6 +293,7 @@ class Server {
   }
 
   welcome(link, query) {
+    link.muted ||= this.silent; // What is dead from its beginning stays so: nobody hears what follows a lost welcome.
     const stream = this.stream(link.user);
     const asked = query.has("after") ? Number(query.get("after")) : null;
     const reason = asked == null ? null
@@ -374,7 +375,7 @@ class Server {
     const stream = this.stream(user);
     if (init.method === "POST") {
       if (init.headers["X-CSRFToken"] !== "from-cookie") return json({}, 403);
-      stream.read = JSON.parse(init.body).up_to;
+      stream.read = Math.max(stream.read, Math.min(stream.head, JSON.parse(init.body).up_to));
       return json({ up_to: stream.read, unread: stream.head - stream.read });
     }
     const query = new URL(url).searchParams;
@@ -393,7 +394,7 @@ class Server {
   told(socket, frame) {
     if (frame.type !== "read" || !this.links.has(socket)) return;
     const stream = this.stream(socket.user);
-    stream.read = Math.max(stream.read, frame.up_to);
+    stream.read = Math.max(stream.read, Math.min(stream.head, frame.up_to));
     if (this.readsUnheard) return;
     this.toUser(socket.user, { type: "read", up_to: stream.read, unread: stream.head - stream.read });
   }
