@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import OFFLINE, SERVER_DOWN, BackOffice, Person, Visit, in_state
 from tests.deployment import Deployment, Web
@@ -128,6 +128,38 @@ async def test_a_page_is_right_after_the_server_was_stopped_while_changes_went_o
         await office.change(number, status=status)
     await expect(card(page, number)).to_contain_text("On its way")
     await in_state(page, "live")
+    assert await is_the_same_page(page)
+    await office.close()
+
+
+async def test_a_page_whose_place_is_lost_is_read_anew_before_it_says_that_it_is_live(
+    own_web: OwnWeb, visit_at: Callable[[Web], Visit]
+):
+    deployment, web = own_web
+    office = BackOffice(deployment, web)
+    number = await office.create("alice")
+    alice = await visit_at(web)("alice")
+    page = await alice.log_in()
+    await in_state(page, "live")
+    await mark(page)
+    states: list[str | None] = []
+
+    async def look(route: Route) -> None:
+        states.append(await page.locator("[data-connection]").get_attribute("data-state"))
+        await route.continue_()
+
+    await page.route(f"{web.url}/", look)
+    alice.provoked = (OFFLINE, *SERVER_DOWN)
+    await alice.context.set_offline(True)
+    await in_state(page, "offline")
+    await office.change(number, status="shipped")
+    web.stop()
+    deployment.manage("restart_streams")
+    web.start()
+    await alice.context.set_offline(False)
+    await in_state(page, "live")
+    await expect(card(page, number)).to_contain_text("On its way")
+    assert states == ["catching-up"]
     assert await is_the_same_page(page)
     await office.close()
 

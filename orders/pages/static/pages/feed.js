@@ -8,6 +8,9 @@
 import { Orderwire } from "../orderwire/orderwire.js";
 import { say, showState } from "./announce.js";
 
+/** A page is read anew within this time, at random: one batch may change what thousands of people look at. */
+export const SPREAD_MS = 1_000;
+
 const { user, stream, head, unread, socket } = document.body.dataset;
 const title = document.title;
 let welcomed = false;
@@ -16,12 +19,29 @@ let welcomed = false;
 export const versions = () =>
   [...document.querySelectorAll("[data-order]")].map(({ dataset }) => ({ number: dataset.order, version: Number(dataset.version) }));
 
-export const feed = new Orderwire({ url: socket, user, stream, after: Number(head), orders: versions() });
+/** The page as the server has it now; nothing, and a reload, if it is another page: logged out meanwhile. Throws. */
+export async function readAnew() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (answer.redirected) return location.reload();
+  if (!answer.ok) throw new Error(answer.statusText);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+/** The page itself is the snapshot that follows a reset. */
+async function snapshot() {
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * SPREAD_MS));
+  const page = await readAnew();
+  if (!page) return null;
+  const { stream, head, unread } = page.body.dataset;
+  return { stream, head: Number(head), unread: Number(unread), page };
+}
+
+export const feed = new Orderwire({ url: socket, user, stream, after: Number(head), orders: versions(), snapshot });
 
 showUnread(Number(unread));
 showState(feed.state);
 
-for (const type of ["welcome", "notification", "read"]) feed.addEventListener(type, () => showUnread(feed.unread));
+for (const type of ["welcome", "notification", "read", "snapshot"]) feed.addEventListener(type, () => showUnread(feed.unread));
 feed.addEventListener("welcome", () => (welcomed = true));
 feed.addEventListener("state", ({ detail: { state, code } }) => (state === "stopped" ? stopped(code) : showState(state)));
 

@@ -43,7 +43,6 @@ feed.addEventListener("order", ({ detail: { order } }) => {
 });
 if (document.body.dataset.socket === "/ws/board") feed.addEventListener("welcome", () => refresh());
 
-feed.addEventListener("reset", () => refresh());
 feed.addEventListener("read", () => document.querySelector("[data-updates]") && refresh());
 
 document.querySelector("[data-mark-read]")?.addEventListener("submit", (event) => {

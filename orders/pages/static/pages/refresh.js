@@ -5,11 +5,9 @@
  * on the server.
  */
 
-import { feed, versions } from "./feed.js";
+import { feed, readAnew, SPREAD_MS, versions } from "./feed.js";
 import { localise } from "./words.js";
 
-/** A page is read anew within this time, at random: one batch may change what thousands of people look at. */
-const SPREAD_MS = 1_000;
 const RETRY_MS = 5_000;
 
 let waiting;
@@ -23,10 +21,8 @@ export function refresh(wait = Math.random() * SPREAD_MS) {
   waiting ??= setTimeout(async () => {
     waiting = null;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.redirected) return location.reload(); // Logged out meanwhile: the server says so.
-      if (!answer.ok) throw new Error(answer.statusText);
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = await readAnew();
+      if (!fresh) return;
       const { stream, head } = fresh.body.dataset;
       // A notification has overtaken the snapshot, which must not undo it.
       if (stream === feed.stream && Number(head) < feed.after) return refresh();
@@ -36,6 +32,8 @@ export function refresh(wait = Math.random() * SPREAD_MS) {
     }
   }, wait);
 }
+
+feed.addEventListener("snapshot", ({ detail: { page } }) => swap(page));
 
 function swap(fresh) {
   const live = document.querySelector("[data-live]");
