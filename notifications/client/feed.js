@@ -14,7 +14,7 @@ export class Feed extends EventTarget {
   #place; #channel; #leader; #running; #greeting; #link; #turn = 0; #timer;
   #attempts = 0; #misses = 0; #opened; #welcomed; #due = 0; #ping = POLL_SECONDS; #heardAt;
   #ask; #head = 0; #behind; #pingedAt; #read = 0;
-  #tip = {}; // where the connection is, which a tab may not be yet
+  #tip = {}; // where the connection is
   #snapshot; #pending; #waits; #retake; #held = [];
   #said = new Set();
 
@@ -332,7 +332,7 @@ export class Feed extends EventTarget {
       if (this.after == null || seq <= this.after) return;
       if (seq > this.after + 1) return this.#missed();
       this.tell(type, frame);
-      this.#move(this.stream, seq); // A crash before this shows it again, rather than never.
+      this.#move(this.stream, seq); // After a crash rather again than never.
       this.#settle();
     } else if (type === "ping") {
       const unread = this.#unreadAfter(frame.read_up_to);
@@ -342,12 +342,12 @@ export class Feed extends EventTarget {
       else if (this.state === "live" || this.after === this.#pingedAt) this.#missed();
       this.#pingedAt = this.after;
     } else if (type === "reset") {
-      // Another tab's place may be lost, and not this one's.
+      // Not if another tab's place was lost.
       if (stream !== this.stream || head !== this.after) this.#reset(frame);
     } else if (type === "read") {
       const { up_to, unread } = frame;
       if (up_to >= this.#read) this.#read = 0;
-      // It may overtake what it counts, or be overtaken.
+      // It may come early or late.
       this.unread = up_to + unread < this.#head ? this.#unreadAfter(up_to) : unread;
       this.#head = Math.max(this.#head, up_to + unread);
       this.tell(type, { ...frame, unread: this.unread });

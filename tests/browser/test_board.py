@@ -1,10 +1,12 @@
 """The staff's board in a browser: orders move as they change, and by a click; what is refused is explained."""
 
+import asyncio
 from collections.abc import Callable
 
 from playwright.async_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import OFFLINE, BackOffice, Visit, answered, in_state
+from tests.browser.test_live import BLOCKED
 from tests.conftest import Deploy
 from tests.deployment import Web
 
@@ -87,6 +89,35 @@ async def test_a_click_on_what_has_changed_meanwhile_does_nothing_and_says_so(vi
 
     staff.provoked = (answered(412),)
     # The click overtakes the news: the order is cancelled while the request is on its way.
+    await page.route(f"**/api/v1/orders/{number}", cancel_first)
+    await card(page, number, "pending").get_by_role("button", name="Processing").click()
+    await expect(card(page, number, "cancelled").get_by_role("alert")).to_contain_text("is cancelled now")
+
+
+async def test_a_refusal_is_told_on_a_card_that_was_read_anew_since_the_click(visit: Visit, office: BackOffice):
+    number = await office.create("alice")
+    staff = await visit("staff")
+    await staff.log_in()
+    staff.provoked = (answered(412),)
+    changed = asyncio.Event()
+
+    async def read_late(route: Route) -> None:
+        if route.request.resource_type == "fetch":
+            await changed.wait()
+        await route.continue_()
+
+    # No socket moves the card: the page that is read anew brings another one.
+    await staff.context.add_init_script(BLOCKED)
+    await staff.context.route("**/board", read_late)
+    page = await staff.open("/board")
+
+    async def cancel_first(route: Route) -> None:
+        if route.request.method == "PATCH":
+            await office.change(number, status="cancelled")
+            changed.set()
+            await expect(card(page, number, "cancelled")).to_be_visible()
+        await route.continue_()
+
     await page.route(f"**/api/v1/orders/{number}", cancel_first)
     await card(page, number, "pending").get_by_role("button", name="Processing").click()
     await expect(card(page, number, "cancelled").get_by_role("alert")).to_contain_text("is cancelled now")

@@ -131,9 +131,8 @@ function offer(card) {
 async function change(card, to) {
   const { order, version } = card.dataset;
   const path = `/api/v1/orders/${encodeURIComponent(order)}`;
-  const problem = card.querySelector("[data-problem]");
   const buttons = [...card.querySelectorAll("button")];
-  problem.hidden = true;
+  card.querySelector("[data-problem]").hidden = true;
   buttons.forEach((button) => (button.disabled = true));
   try {
     const answer = await fetch(path, {
@@ -148,13 +147,13 @@ async function change(card, to) {
     if (answer.status === 412) {
       const now = await (await fetch(path)).json();
       take(now);
-      return tell(problem, `It was changed just before and is ${named(now.status)} now. Your click has done nothing.`);
+      return tell(order, `It was changed just before and is ${named(now.status)} now. Your click has done nothing.`);
     }
     const body = await answer.json();
     if (answer.ok) take(body);
-    else explain(problem, body);
+    else explain(order, body);
   } catch {
-    tell(problem, "The server was not reached. Nothing has changed.");
+    tell(order, "The server was not reached. Nothing has changed.");
   } finally {
     buttons.forEach((button) => (button.disabled = false));
   }
@@ -162,13 +161,16 @@ async function change(card, to) {
 
 const named = (status) => steps[status]?.label.toLowerCase() ?? status;
 
-function explain(problem, { detail, allowed }) {
+function explain(order, { detail, allowed }) {
   const possible = allowed?.map(named);
   const sentence = possible?.length ? ` It can become: ${possible.join(", ")}.` : allowed ? " Nothing can follow any more." : "";
-  tell(problem, `${detail}${sentence}`);
+  tell(order, `${detail}${sentence}`);
 }
 
-function tell(problem, sentence) {
+/** On the card as it is now: the page may have been read anew since the click. */
+function tell(order, sentence) {
+  const problem = cardOf(order)?.querySelector("[data-problem]");
+  if (!problem) return;
   problem.textContent = sentence;
   problem.hidden = false;
 }
