@@ -35,7 +35,7 @@ class Engine:
     #: Days for which notifications are kept; a client that comes back later is told to fetch a snapshot.
     NOTIFICATION_RETENTION_DAYS = Setting(30)
     #: Seconds between two looks of a process at what no hint announced.
-    NOTIFICATION_TAIL_SECONDS = Setting(5.0)
+    NOTIFICATION_TAIL_SECONDS = Setting(1.0)
     #: Seconds for which a client may take nothing of what waits for it, before it is closed with 4001.
     STALL_SECONDS = Setting(30.0)
     #: Connections of one user, and of all, in one process.

@@ -11,10 +11,10 @@ from notifications.delivery.subscriber import Subscriber
 
 
 class Backlog:
-    """Clients for which the log has to be read, in the order in which they fell behind."""
+    """Clients for which the log has to be read, the longest behind first."""
 
     def __init__(self) -> None:
-        # A dictionary is a set that keeps its order.
+        # A dictionary is a set that remembers what came first.
         self._behind: dict[Subscriber, None] = {}
         self._wake = asyncio.Event()
 

@@ -1,7 +1,7 @@
 """Where one client is in its user's stream, and what it takes next.
 
 Pure state: no event loop, no database, no channel layer. `hub` brings what it has heard or read, the cursor decides and
-fills its outbox. The rules of order are here and nowhere else: the next number is taken, what was taken before is
+fills its outbox. What comes next is decided here and nowhere else: the next number is taken, what was taken before is
 dropped, anything else means that the client is behind and the log has to be read for it.
 """
 
