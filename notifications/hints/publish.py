@@ -4,134 +4,51 @@ A hint may be lost, doubled or late, and nothing breaks: the hub knows the numbe
 publishing never raises, never makes a request wait, and gives up early: what cannot be sent within `SEND_TIMEOUT` is
 dropped, and the hub's tail check finds the rows.
 
-`on_commit` may be called from any thread. The sending happens on one long-lived loop for each process: the server's own
-(`use_loop`, at its start), else a loop in a thread of ours (Celery workers, commands). `async_to_sync` would build a
-thread, a loop and a connection to Redis for every call.
+`on_commit` may be called from any thread. The sending happens on one long-lived loop for each process. That is the
+server's own loop (`use_loop`, at its start), otherwise a loop in a thread of ours (Celery workers, commands).
+`async_to_sync` would build a thread, a loop and a connection to Redis for every call.
+
+A layer may have an attribute `sends_at_once`: how many calls of `group_send` it takes at the same time, and keeps in
+their order. A layer without it is given one hint after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
-import hashlib
 import logging
 import os
-import re
 import socket
 import threading
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from channels.layers import get_channel_layer
 from django.db import transaction
 
-from notifications import users
-from notifications.protocol import Entry
-from notifications.users import UserKey
+from notifications.hints.messages import Appended, Hint, ReadUpTo, Revoked, Touched, group_of
+
+__all__ = ["Appended", "Hint", "ReadUpTo", "Resting", "Revoked", "Touched", "group_of", "on_commit", "use_loop"]
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that one hint may take. Redis answers in under a millisecond, or it is in trouble.
 SEND_TIMEOUT = 0.5
-#: Seconds without a further try after a hint that failed: a Redis that hangs must not cost SEND_TIMEOUT a hint.
+#: Seconds without a further try after a hint that failed: a layer that hangs must not cost SEND_TIMEOUT a hint.
 PAUSE = 1.0
 #: Seconds that the end of a process may wait for its last hints.
 FLUSH_TIMEOUT = 5.0
 #: How many hints may wait in one process; some 10 MiB. The tail check repairs what is dropped beyond that.
 MAX_WAITING = 10_000
-#: How many frames, and characters of them, one hint carries. Beyond that it names the head, and the hub reads the log.
-MAX_FRAMES = 50
-MAX_CHARACTERS = 200_000
-#: A key that can be part of a group's name as it is. Channels' limit of 100 characters leaves room for a prefix.
-LEGAL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-def group_of(user_id: UserKey) -> str:
-    """The group of a user's sockets: ASCII letters, digits, `-_.` and under 100 characters, as Channels demands.
+class Resting(Exception):
+    """A layer's word: this hint is lost, the server that it was for rests, and the layer sees to that by itself.
 
-    A key that is a text may hold anything: its digest stands for one that Channels would refuse.
+    A layer that shares groups out among servers raises it, so that the publisher makes no pause for the other servers.
     """
-    key = users.text(user_id)
-    return f"user.{key if LEGAL.fullmatch(key) else hashlib.sha256(key.encode()).hexdigest()}"
-
-
-class Hint(Protocol):
-    """What can be published: a group of the channel layer, and a message for all in it."""
-
-    @property
-    def group(self) -> str: ...
-
-    def message(self) -> dict[str, Any]: ...
-
-
-class Appended(NamedTuple):
-    """Entries were appended to a user's stream."""
-
-    user_id: UserKey
-    uid: str
-    entries: Sequence[Entry]
-
-    @property
-    def group(self) -> str:
-        return group_of(self.user_id)
-
-    def message(self) -> dict[str, Any]:
-        carried = len(self.entries) <= MAX_FRAMES and sum(len(entry.frame) for entry in self.entries) <= MAX_CHARACTERS
-        return {
-            "type": "stream.appended",
-            "user": users.text(self.user_id),
-            "uid": self.uid,
-            "head": self.entries[-1].seq,
-            "entries": [list(entry) for entry in self.entries] if carried else [],
-        }
-
-
-class ReadUpTo(NamedTuple):
-    """A user has read up to a number, in one of many tabs."""
-
-    user_id: UserKey
-    up_to: int
-    unread: int
-
-    @property
-    def group(self) -> str:
-        return group_of(self.user_id)
-
-    def message(self) -> dict[str, Any]:
-        return {"type": "stream.read", "user": users.text(self.user_id), "up_to": self.up_to, "unread": self.unread}
-
-
-class Revoked(NamedTuple):
-    """Credentials of a user have ended: those whose key begins with `key`, checked before `at` (seconds, Unix)."""
-
-    user_id: UserKey
-    key: str
-    at: float
-
-    @property
-    def group(self) -> str:
-        return group_of(self.user_id)
-
-    def message(self) -> dict[str, Any]:
-        return {"type": "stream.revoked", "user": users.text(self.user_id), "key": self.key, "at": self.at}
-
-
-class Touched(NamedTuple):
-    """Things of a topic have changed; its watchers read what has become of them."""
-
-    #: The topic's name, which is its group's.
-    topic: str
-    keys: Sequence[str]
-
-    @property
-    def group(self) -> str:
-        return self.topic
-
-    def message(self) -> dict[str, Any]:
-        return {"type": "topic.touched", "keys": list(self.keys)}
 
 
 def on_commit(hint: Hint) -> None:
@@ -207,26 +124,41 @@ class _Publisher:
         task.add_done_callback(self._tasks.discard)
 
     async def _send_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._sending = False
-                    return
-                hint = self._waiting.popleft()
-            if loop.time() < self._paused_until:
+        while hints := self._next():
+            if asyncio.get_running_loop().time() < self._paused_until:
                 continue
             try:
                 async with asyncio.timeout(SEND_TIMEOUT):
-                    await get_channel_layer().group_send(hint.group, hint.message())
+                    await _send(hints)
             except Exception as error:  # any layer, any trouble: a hint is only a hint
-                self._paused_until = loop.time() + PAUSE
+                self._paused_until = asyncio.get_running_loop().time() + PAUSE
                 logger.warning("Hints are dropped for %s s, the tail check will repair: %r", PAUSE, error)
+
+    def _next(self) -> list[Hint]:
+        """What is sent next, oldest first. Nothing when the queue is empty: then the next hint starts the sending."""
+        at_once = getattr(get_channel_layer(), "sends_at_once", 1)
+        with self._lock:
+            hints = [self._waiting.popleft() for _ in range(min(at_once, len(self._waiting)))]
+            self._sending = bool(hints)
+        return hints
 
     async def _emptied(self) -> None:
         """Wait for what this loop is sending; another one, a server's, may have ended with its tasks."""
         here = asyncio.get_running_loop()
         await asyncio.gather(*(task for task in self._tasks if task.get_loop() is here))
+
+
+async def _send(hints: list[Hint]) -> None:
+    """Hand the hints to the layer, in their order. Raises what the layer raises, but for `Resting`."""
+    layer = get_channel_layer()
+    if len(hints) == 1:  # as almost always: a task would cost more than the sending
+        with suppress(Resting):
+            await layer.group_send(hints[0].group, hints[0].message())
+        return
+    sending = (layer.group_send(hint.group, hint.message()) for hint in hints)
+    for outcome in await asyncio.gather(*sending, return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, Resting):
+            raise outcome
 
 
 _publisher = _Publisher()

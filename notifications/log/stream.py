@@ -192,7 +192,8 @@ def mark_read(user_id: UserKey, up_to: int) -> Position:
         if stream is not None and stream.read_up_to < (reached := min(up_to, stream.head)):
             stream.read_up_to = reached
             stream.save(update_fields=["read_up_to"])
-            publish.on_commit(publish.ReadUpTo(user_id, reached, stream.head - max(reached, stream.trimmed_up_to)))
+            unread = stream.head - max(reached, stream.trimmed_up_to)
+            publish.on_commit(publish.ReadUpTo(user_id, stream.uid, reached, unread))
     return position(user_id)
 
 

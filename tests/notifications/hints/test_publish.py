@@ -14,7 +14,7 @@ from channels.layers import InMemoryChannelLayer
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from notifications.hints import publish
+from notifications.hints import messages, publish, sender
 from notifications.hints.layers import RedisLayer
 from notifications.log import stream
 from orders import services
@@ -115,13 +115,13 @@ async def test_nothing_is_sent_before_the_outermost_commit(ear: Ear, alice: User
 
 
 async def test_a_large_batch_is_announced_by_its_head_alone(ear: Ear, alice: User, database: Database):
-    await database(tell, alice, publish.MAX_FRAMES + 1)
+    await database(tell, alice, messages.MAX_FRAMES + 1)
     hint = await ear.hears()
-    assert (hint["head"], hint["entries"]) == (publish.MAX_FRAMES + 1, [])
+    assert (hint["head"], hint["entries"]) == (messages.MAX_FRAMES + 1, [])
 
 
 async def test_large_frames_are_announced_by_their_head_alone(ear: Ear, alice: User, database: Database):
-    await database(tell, alice, note="x" * (publish.MAX_CHARACTERS + 1))
+    await database(tell, alice, note="x" * (messages.MAX_CHARACTERS + 1))
     assert (await ear.hears())["entries"] == []
 
 
@@ -143,7 +143,8 @@ async def test_a_changed_order_is_announced_by_whichever_way_it_was_saved(ear: E
     await database(lambda: services.update_order(order=order, fields={"carrier": "DHL"}, notify=False))
     await database(stream.mark_read, alice.pk, 2)
     assert await ear.hears_heads(3) == [1, 2, 3]
-    assert await ear.hears() == {"type": "stream.read", "user": str(alice.pk), "up_to": 2, "unread": 1}
+    uid = (await database(stream.position, alice.pk)).uid
+    assert await ear.hears() == {"type": "stream.read", "user": str(alice.pk), "uid": uid, "up_to": 2, "unread": 1}
 
 
 async def test_the_queue_is_bounded_and_what_is_beyond_is_dropped(
@@ -172,7 +173,7 @@ async def test_commits_do_not_wait_for_a_redis_in_trouble(
     monkeypatch: pytest.MonkeyPatch,
 ):
     server, _ = redis_of_its_own
-    monkeypatch.setattr(publish, "PAUSE", 0.0)  # every hint is tried
+    monkeypatch.setattr(sender, "REST_SECONDS", 0.0)  # it is tried again and again
     getattr(server, trouble)()
     # If each waited for its hint to be given up, these would take twice as long as a test's patience lasts.
     commits = int(2 * PATIENCE / publish.SEND_TIMEOUT)
@@ -190,7 +191,7 @@ async def test_hints_come_again_once_redis_does(
 
     async def is_given_up() -> bool:
         await database(tell, alice)
-        return "Hints are dropped" in caplog.text
+        return "A Redis rests" in caplog.text
 
     await apoll(is_given_up)
     server.resume()
@@ -281,7 +282,7 @@ async def test_a_process_that_published_before_it_served_ends(ear: Ear, alice: U
     await database(make_order)
     code = """
 import asyncio
-from notifications.hints import publish
+from notifications.hints import messages, publish, sender
 services.change_status(order=Order.objects.get(), to='processing')
 
 async def serve():
