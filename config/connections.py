@@ -7,14 +7,14 @@ repeating it: it may hold a password.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from kombu.transport import TRANSPORT_ALIASES
 
 from config.environment import MAX_PORT
-from notifications.hints.redis_urls import sentinel
+from notifications.hints.redis_urls import host, sentinel
 
 POSTGRESQL = "django.db.backends.postgresql"
 SQLITE = "django.db.backends.sqlite3"
@@ -124,6 +124,43 @@ def redis_urls(text: str) -> list[str]:
         if sentinel(url) is None:
             _check_port(parts)
     return found
+
+
+#: The least of a key for hints: fewer characters could be guessed by trying.
+MIN_KEY = 32
+#: Seconds for one answer of Redis to channels-redis' own layers. The core layer's reader waits for 5 s at a time.
+CHANNELS_REDIS_TIMEOUT = 15
+#: Redis reads names of channels as they are, Channels allows these characters, and Celery's key has to be another.
+PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+
+
+def channel_prefix(text: str) -> str:
+    if not PREFIX.fullmatch(text):
+        raise ValueError("1 to 40 letters, digits, and _ . - are needed")
+    return text
+
+
+def channel_keys(text: str) -> list[str]:
+    """Keys, comma-separated: the first encrypts, each decrypts."""
+    found = [word for word in map(str.strip, text.split(",")) if word]
+    if not all(len(key) >= MIN_KEY for key in found):
+        raise ValueError(f"a key has {MIN_KEY} characters or more")
+    return found
+
+
+def channel_layer(kind: str, urls: Sequence[str], *, prefix: str, keys: Sequence[str]) -> dict[str, Any]:
+    """The entry of CHANNEL_LAYERS for the setting CHANNEL_LAYER: our layer, or one of channels-redis' own."""
+    shared: dict[str, Any] = {"prefix": prefix, "symmetric_encryption_keys": list(keys)}
+    if kind == "redis":
+        return {"BACKEND": "notifications.hints.layers.RedisLayer", "CONFIG": {"urls": list(urls), **shared}}
+    limits = {"socket_timeout": CHANNELS_REDIS_TIMEOUT, "socket_connect_timeout": 2, "max_connections": 1_000}
+    # The format is that of notifications.hints.serializer, with which a forged message ends nothing.
+    hosts = [{**host(url), **limits} for url in urls]
+    shared |= {"hosts": hosts, "serializer_format": "hints"}
+    if kind == "pubsub":
+        return {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": shared}
+    # One channel serves a whole process, so its capacity is that of all users' hints.
+    return {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {**shared, "capacity": 10_000}}
 
 
 class Broker(NamedTuple):

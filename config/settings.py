@@ -10,9 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from config.connections import SQLITE, broker_url, celery_broker, database, redis_urls
+from config.connections import (
+    SQLITE,
+    broker_url,
+    celery_broker,
+    channel_keys,
+    channel_layer,
+    channel_prefix,
+    database,
+    redis_urls,
+)
 from config.environment import faults, flag, origins, positive, rate, read, seconds, stop, text, words
-from notifications.hints.redis_urls import sentinel
+from notifications.hints.redis_urls import database_number, sentinel
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -100,9 +109,20 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URLS: list[str] = read(redis_urls, "REDIS_URL", [])
 
+#: What begins every name in Redis that is this deployment's. Pub/sub knows no database numbers, so the number is in it.
+CHANNEL_PREFIX: str = read(
+    channel_prefix, "CHANNEL_PREFIX", f"orderwire{database_number(REDIS_URLS[0]) if REDIS_URLS else 0}"
+)
+#: Keys that hints are encrypted and signed with; without any, Redis' owner can forge them (docs/operations.md).
+CHANNEL_KEYS: list[str] = read(channel_keys, "CHANNEL_KEYS", [])
+#: What carries hints over Redis: our layer, or the pub/sub or the core layer of channels-redis.
+CHANNEL_LAYER: str = read(text, "CHANNEL_LAYER", "redis")
+if CHANNEL_LAYER not in ("redis", "pubsub", "core"):
+    raise stop("CHANNEL_LAYER is not usable: it is one of redis, pubsub, core.")
+
 if REDIS_URLS:
     CHANNEL_LAYERS: dict[str, Any] = {
-        "default": {"BACKEND": "notifications.hints.layers.RedisLayer", "CONFIG": {"urls": REDIS_URLS}}
+        "default": channel_layer(CHANNEL_LAYER, REDIS_URLS, prefix=CHANNEL_PREFIX, keys=CHANNEL_KEYS)
     }
 else:
     # One channel serves the whole process here, so its capacity is that of all users' hints.
@@ -125,9 +145,13 @@ if REDIS_URLS and sentinel(REDIS_URLS[0]) is None:
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": REDIS_URLS[0],
-            "KEY_PREFIX": "orderwire",
-            # A counter is worth no more than a fraction of what a request takes.
-            "OPTIONS": {"socket_connect_timeout": 0.2, "socket_timeout": 0.2},
+            "KEY_PREFIX": CHANNEL_PREFIX,
+            # A counter is worth no more than a fraction of what a request takes. No pickles: see config/cache.py.
+            "OPTIONS": {
+                "serializer": "config.cache.JsonSerializer",
+                "socket_connect_timeout": 0.2,
+                "socket_timeout": 0.2,
+            },
         }
     }
 else:
@@ -149,6 +173,9 @@ CELERY_TASK_ALWAYS_EAGER = CELERY_BROKER_URL is None
 CELERY_TASK_EAGER_PROPAGATES = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
+# Celery's defaults, said: with pickle among them, whoever reaches the broker could run code in every worker.
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
 # A task is short and may run twice: it is acknowledged when it is done, and a worker holds no second one back.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

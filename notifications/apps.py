@@ -9,6 +9,7 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         from notifications.access import revocation
+        from notifications.hints import serializer  # noqa: F401  (channels-redis' layers find it by its name)
         from notifications.log import beginnings  # noqa: F401  (listens to users)
 
         revocation.listen()

@@ -59,6 +59,11 @@ REFUSED: list[tuple[str, str | None]] = [
     ("DATABASE_URL", "postgres://db.example/shop?CONN_MAX_AGE=soon"),
     ("DATABASE_URL", "sqlite://shop.db"),
     ("DATABASE_URL", "sqlite:////proc/nope/x.db"),
+    ("CHANNEL_PREFIX", "shop one"),
+    ("CHANNEL_PREFIX", "x" * 41),
+    ("CHANNEL_KEYS", "short"),
+    ("CHANNEL_KEYS", f"{'k' * 32},short"),
+    ("CHANNEL_LAYER", "rabbitmq"),
     ("REDIS_URL", "http://redis.example"),
     ("REDIS_URL", "redis.example:6379"),
     ("REDIS_URL", "redis://redis.example:port/0"),
@@ -240,3 +245,43 @@ def test_the_documented_defaults_are_the_codes():
     names = [name for name in documented if name not in ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")]
     by_default = settings_with(*names)
     assert settings_with(*names, **{name: documented[name] for name in names}) == by_default
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix"),
+    [
+        ("", "orderwire0"),
+        ("redis://redis.example", "orderwire0"),
+        ("redis://redis.example/1", "orderwire1"),
+        ("redis://redis.example?db=2", "orderwire2"),
+        ("unix:///run/redis.sock?db=3", "orderwire3"),
+        ("sentinel://one.example/shop?db=4", "orderwire4"),
+    ],
+)
+def test_deployments_in_two_databases_of_one_redis_use_other_names(url: str, prefix: str):
+    found = settings_with("CHANNEL_PREFIX", "CHANNEL_LAYERS", "CACHES", REDIS_URL=url)
+    assert found["CHANNEL_PREFIX"] == prefix
+    if url:
+        assert found["CHANNEL_LAYERS"]["default"]["CONFIG"]["prefix"] == prefix
+    if url.startswith(("redis", "unix")):
+        assert found["CACHES"]["default"]["KEY_PREFIX"] == prefix
+
+
+@pytest.mark.parametrize("kind", ["redis", "pubsub", "core"])
+def test_every_layer_gets_the_prefix_and_the_keys(kind: str):
+    keys = ["n" * 32, "o" * 32]
+    found = settings_with(
+        "CHANNEL_LAYERS",
+        REDIS_URL="redis://redis.example/1",
+        CHANNEL_LAYER=kind,
+        CHANNEL_PREFIX="shop",
+        CHANNEL_KEYS=",".join(keys),
+    )
+    config = found["CHANNEL_LAYERS"]["default"]["CONFIG"]
+    assert (config["prefix"], config["symmetric_encryption_keys"]) == ("shop", keys)
+
+
+def test_nothing_that_comes_from_redis_or_a_broker_is_unpickled():
+    found = settings_with("CACHES", "CELERY_ACCEPT_CONTENT", REDIS_URL="redis://redis.example/0")
+    assert found["CACHES"]["default"]["OPTIONS"]["serializer"] == "config.cache.JsonSerializer"
+    assert found["CELERY_ACCEPT_CONTENT"] == ["json"]

@@ -28,7 +28,7 @@ from redis.backoff import NoBackoff
 
 from notifications.hints import serializer
 from notifications.hints.listener import Listener
-from notifications.hints.redis_urls import sentinel
+from notifications.hints.redis_urls import host
 from notifications.hints.sender import AT_ONCE, Sender
 
 #: No time-out of redis-py's for an answer: `sender` and `listener` bound what they wait for themselves. Its own makes a
@@ -181,9 +181,9 @@ def _shard(name: str, count: int) -> int:
     return (crc32(name.encode()) & 0xFFF) * count // 4096
 
 
-def _pool(host: dict[str, Any]) -> ConnectionPool:
+def _pool(described: dict[str, Any]) -> ConnectionPool:
     """A pool of connections to what `_host` describes."""
-    options = dict(host)
+    options = dict(described)
     if (url := options.pop("address", None)) is not None:
         return ConnectionPool.from_url(url, **options)
     hosts, limits = options.pop("sentinels"), options.pop("sentinel_kwargs")
@@ -192,7 +192,7 @@ def _pool(host: dict[str, Any]) -> ConnectionPool:
 
 
 def _host(url: str) -> dict[str, Any]:
-    """What a connection takes: an `address`, or the `sentinels` and the `master_name`; as channels-redis' `hosts`."""
+    """What a connection to that URL takes."""
     limits = {
         "socket_timeout": SOCKET_TIMEOUT,
         "socket_connect_timeout": CONNECT_TIMEOUT,
@@ -200,15 +200,5 @@ def _host(url: str) -> dict[str, Any]:
         "max_connections": MAX_CONNECTIONS,
         "protocol": PROTOCOL,
     }
-    service = sentinel(url)
-    if service is None:
-        return {"address": url, **limits}
-    return {
-        "sentinels": list(service.hosts),
-        "sentinel_kwargs": SENTINEL_LIMITS,
-        "master_name": service.name,
-        **({"username": service.user} if service.user else {}),
-        "password": service.password,
-        "db": service.database,
-        **limits,
-    }
+    found = host(url)
+    return {**found, **limits, **({"sentinel_kwargs": SENTINEL_LIMITS} if "sentinels" in found else {})}

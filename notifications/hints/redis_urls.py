@@ -7,7 +7,10 @@ The settings check it and hand it to Celery, the channel layer connects by it; t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from redis.asyncio.connection import parse_url
 
 #: Where Sentinels listen (redis.io/docs, Sentinel), and what its examples call the service.
 PORT = 26379
@@ -45,6 +48,26 @@ def sentinel(url: str) -> Sentinel | None:
         password=unquote(password) or None,
         database=int(database),
     )
+
+
+def host(url: str) -> dict[str, Any]:
+    """The URL as an entry of channels-redis' `hosts`: an `address`, or the `sentinels` and the `master_name`."""
+    service = sentinel(url)
+    if service is None:
+        return {"address": url}
+    return {
+        "sentinels": list(service.hosts),
+        "master_name": service.name,
+        **({"username": service.user} if service.user else {}),
+        "password": service.password,
+        "db": service.database,
+    }
+
+
+def database_number(url: str) -> int:
+    """Which of a server's databases the URL names; 0 if none."""
+    service = sentinel(url)
+    return service.database if service is not None else int(parse_url(url).get("db", 0))
 
 
 def _address(host: str) -> tuple[str, int]:

@@ -1,0 +1,44 @@
+"""Each layer that CHANNEL_LAYER names carries hints from one process to another, encrypted if there are keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import Deploy
+from tests.sockets import frame, socket
+
+CHANGE = "from orders.tasks import change_status; change_status('SO-1001', 'shipped')"
+DEACTIVATE = "from django.contrib.auth.models import User; u = User.objects.get(username='alice'); {}; u.save()"
+NEVER = "3600"
+
+
+@pytest.mark.parametrize("layer", ["redis", "pubsub", "core"])
+async def test_hints_arrive_over_every_layer(layer: str, deploy: Deploy, embedded: bool):
+    if embedded:
+        pytest.skip("the embedded default has no Redis")
+    # The tail check is off: what arrives was brought by a hint.
+    deployment = deploy(CHANNEL_LAYER=layer, CHANNEL_KEYS="k" * 32, NOTIFICATION_TAIL_SECONDS=NEVER)
+    async with socket(deployment.web(), deployment.token("alice")) as hers:
+        await frame(hers, "welcome")
+        deployment.manage("shell", "--no-imports", "-c", CHANGE)
+        assert (await frame(hers, "notification"))["order"]["status"] == "shipped"
+
+
+async def test_deployments_in_two_databases_of_one_redis_leave_each_other_alone(deploy: Deploy, embedded: bool):
+    """Both have an alice with the same key. What ends her sockets in staging ends none in the shop."""
+    if embedded:
+        pytest.skip("the embedded default has no Redis")
+    shop = deploy(NOTIFICATION_TAIL_SECONDS=NEVER)
+    assert shop.redis is not None
+    staging = deploy(NOTIFICATION_TAIL_SECONDS=NEVER, REDIS_URL=shop.redis.url.removesuffix("/0") + "/1")
+    async with socket(shop.web(), shop.token("alice")) as hers:
+        await frame(hers, "welcome")
+        read = "from notifications.log import stream; from django.contrib.auth.models import User; "
+        read += "stream.mark_read(User.objects.get(username='alice').pk, 10)"
+        staging.manage("shell", "--no-imports", "-c", CHANGE)
+        staging.manage("shell", "--no-imports", "-c", read)
+        staging.manage("shell", "--no-imports", "-c", DEACTIVATE.format("u.is_active = False"))
+        # Whatever staging has said was said before this.
+        shop.manage("shell", "--no-imports", "-c", CHANGE)
+        heard = await frame(hers)
+        assert (heard["type"], heard["seq"]) == ("notification", heard["seq"])
