@@ -110,9 +110,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URLS: list[str] = read(redis_urls, "REDIS_URL", [])
 
 #: What begins every name in Redis that is this deployment's. Pub/sub knows no database numbers, so the number is in it.
-CHANNEL_PREFIX: str = read(
-    channel_prefix, "CHANNEL_PREFIX", f"orderwire{database_number(REDIS_URLS[0]) if REDIS_URLS else 0}"
-)
+default_prefix = f"orderwire{database_number(REDIS_URLS[0]) if REDIS_URLS else 0}"
+CHANNEL_PREFIX: str = read(channel_prefix, "CHANNEL_PREFIX", default_prefix)
 #: Keys that hints are encrypted and signed with; without any, Redis' owner can forge them (docs/operations.md).
 CHANNEL_KEYS: list[str] = read(channel_keys, "CHANNEL_KEYS", [])
 #: What carries hints over Redis: our layer, or the pub/sub or the core layer of channels-redis.

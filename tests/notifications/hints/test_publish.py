@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
@@ -55,7 +56,11 @@ class Ear:
 @pytest.fixture
 async def ear(alice: User, database: Database, serving: None) -> AsyncIterator[Ear]:
     """Alice's, on the session's layer; hints are published on this test's loop, as on a server's."""
-    layer: Any = InMemoryChannelLayer() if EMBEDDED else RedisLayer(urls=[os.environ["REDIS_URL"]])
+    layer: Any = (
+        InMemoryChannelLayer()
+        if EMBEDDED
+        else RedisLayer(urls=[os.environ["REDIS_URL"]], prefix=settings.CHANNEL_PREFIX)
+    )
     heard = Ear(layer)
     await heard.join(alice)
     with published_to(layer):
