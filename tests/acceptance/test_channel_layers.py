@@ -40,5 +40,4 @@ async def test_deployments_in_two_databases_of_one_redis_leave_each_other_alone(
         staging.manage("shell", "--no-imports", "-c", DEACTIVATE.format("u.is_active = False"))
         # Whatever staging has said was said before this.
         shop.manage("shell", "--no-imports", "-c", CHANGE)
-        heard = await frame(hers)
-        assert (heard["type"], heard["seq"]) == ("notification", heard["seq"])
+        assert (await frame(hers))["type"] == "notification"
