@@ -18,7 +18,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.db import transaction
-from django.db.models.signals import post_delete, post_save, pre_save
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -26,6 +26,7 @@ from notifications import users
 from notifications.access import credentials
 from notifications.access.models import Revocation, Ticket
 from notifications.hints import publish
+from notifications.log import stream
 from notifications.users import UserKey
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def revoke(user_id: UserKey, key: str = "") -> None:
 def _end(user_id: UserKey, key: str) -> None:
     at = timezone.now()
     Revocation.objects.create(user_id=users.text(user_id), key=key, at=at)
-    publish.on_commit(publish.Revoked(user_id, key, at.timestamp()))
+    publish.on_commit(publish.Revoked(user_id, key, at.timestamp(), stream.uid_of(user_id)))
 
 
 def _end_issued(issuer: str, key: str) -> None:
@@ -128,6 +129,7 @@ def _user_changed(*, instance: Any, **_: Any) -> None:
         revoke(instance.pk, credentials.SESSION)
 
 
-@receiver(post_delete, sender=settings.AUTH_USER_MODEL)
-def _user_deleted(*, instance: Any, **_: Any) -> None:
+@receiver(pre_delete, sender=settings.AUTH_USER_MODEL)
+def _user_about_to_be_deleted(*, instance: Any, **_: Any) -> None:
+    # Before it, and in its transaction: the stream, whose id the hint names, goes with the user.
     revoke(instance.pk)

@@ -31,10 +31,10 @@ from notifications.conf import settings
 from notifications.delivery.backlog import Backlog
 from notifications.delivery.log_reader import LogReader
 from notifications.delivery.membership import Membership
-from notifications.delivery.messages import Appended, MarkedRead, OfStream, Revoked
 from notifications.delivery.outbox import Outbox, Send
 from notifications.delivery.subscriber import Feed, Subscriber
 from notifications.delivery.upkeep import PING_SECONDS, Upkeep
+from notifications.hints.messages import AppendedMessage, OfStream, ReadMessage, RevokedMessage
 from notifications.protocol import CloseCode
 from notifications.supervision import Supervisor
 
@@ -160,7 +160,7 @@ class Hub:
         elif message["type"] == "stream.revoked":
             self._revoked(feed, message)
 
-    def _appended(self, feed: Feed, message: Appended) -> None:
+    def _appended(self, feed: Feed, message: AppendedMessage) -> None:
         uid, entries = message["uid"], message["entries"]
         feed.head = head = max(feed.head, message["head"])
         for subscriber in feed.subscribers:
@@ -169,12 +169,12 @@ class Hub:
             else:
                 self._backlog.discard(subscriber)
 
-    def _marked_read(self, feed: Feed, message: MarkedRead) -> None:
-        if message.get("uid", feed.uid) == feed.uid:  # otherwise the numbers are of another stream
+    def _marked_read(self, feed: Feed, message: ReadMessage) -> None:
+        if message["uid"] == feed.uid:  # otherwise the numbers are of another stream
             feed.mark_read(message["up_to"], message["unread"])
 
-    def _revoked(self, feed: Feed, message: Revoked) -> None:
-        if message.get("uid", feed.uid) == feed.uid:  # otherwise it is of another deployment on the same Redis
+    def _revoked(self, feed: Feed, message: RevokedMessage) -> None:
+        if message["uid"] == feed.uid:  # otherwise it is of another deployment on the same Redis
             for subscriber in feed.subscribers:
                 subscriber.revoke(message["key"], message["at"])
 

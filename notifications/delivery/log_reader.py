@@ -123,10 +123,10 @@ class LogReader:
                 for subscriber in feed.subscribers:
                     if subscriber.is_behind(subscriber.stream_uid, head):
                         self._backlog.add(subscriber)
-        for user_id, key, at in changes.revoked:
-            if feed := self._feeds.get(str(user_id)):
+        for revoked in changes.revoked:
+            if feed := self._feeds.get(str(revoked.user_id)):
                 for subscriber in feed.subscribers:
-                    subscriber.revoke(key, at)
+                    subscriber.revoke(revoked.key, revoked.at)
 
 
 def _wanted(subscribers: Iterable[Subscriber]) -> dict[Any, int]:

@@ -28,9 +28,9 @@ from django.utils import timezone
 
 from notifications.conf import settings
 from notifications.database import DatabaseThreads
-from notifications.delivery.messages import Touched
 from notifications.delivery.subscriber import Subscriber
 from notifications.hints import publish
+from notifications.hints.messages import TouchedMessage
 from notifications.protocol import CloseCode
 from notifications.supervision import Supervisor
 
@@ -152,7 +152,7 @@ class Watchers:
                 logger.warning("The topic %s hears nothing from the channel layer: %r", self._topic.name, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _hear(self, message: Touched) -> None:
+    def _hear(self, message: TouchedMessage) -> None:
         try:
             self._note([str(key) for key in message["keys"]])
         except (KeyError, TypeError) as error:  # another version's, in the middle of a deploy

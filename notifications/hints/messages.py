@@ -31,8 +31,8 @@ class AppendedMessage(TypedDict):
     uid: str
     #: The newest number.
     head: int
-    #: `[number, frame]` of each entry up to the head, or none of them.
-    entries: list[list[Any]]
+    #: Number and frame of each entry up to the head, or none of them.
+    entries: list[tuple[int, str]]
 
 
 class ReadMessage(TypedDict):
@@ -48,6 +48,8 @@ class RevokedMessage(TypedDict):
     type: Literal["stream.revoked"]
     #: The user's key, as a text.
     user: str
+    #: None for a user without a stream, whom nobody can follow.
+    uid: str | None
     #: What the keys of the credentials begin with.
     key: str
     #: Seconds, Unix: credentials that were checked before have ended.
@@ -57,6 +59,11 @@ class RevokedMessage(TypedDict):
 class TouchedMessage(TypedDict):
     type: Literal["topic.touched"]
     keys: list[str]
+
+
+#: What arrives in a user's group. A process of another version may have sent it, in the middle of a deploy. A field that
+#: is missing or strange raises in the code that reads it; the loop that hears the message logs that and goes on.
+OfStream = AppendedMessage | ReadMessage | RevokedMessage
 
 
 def group_of(user_id: UserKey) -> str:
@@ -95,7 +102,7 @@ class Appended(NamedTuple):
             "user": users.text(self.user_id),
             "uid": self.uid,
             "head": self.entries[-1].seq,
-            "entries": [list(entry) for entry in self.entries] if carried else [],
+            "entries": [(entry.seq, entry.frame) for entry in self.entries] if carried else [],
         }
 
 
@@ -127,13 +134,21 @@ class Revoked(NamedTuple):
     user_id: UserKey
     key: str
     at: float
+    #: The id of the user's stream; None in what the tail check finds, which is of this deployment in any case.
+    uid: str | None = None
 
     @property
     def group(self) -> str:
         return group_of(self.user_id)
 
     def message(self) -> RevokedMessage:
-        return {"type": "stream.revoked", "user": users.text(self.user_id), "key": self.key, "at": self.at}
+        return {
+            "type": "stream.revoked",
+            "user": users.text(self.user_id),
+            "uid": self.uid,
+            "key": self.key,
+            "at": self.at,
+        }
 
 
 class Touched(NamedTuple):

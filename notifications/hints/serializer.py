@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 #: The name of the format in channels-redis' registry: `serializer_format`.
 FORMAT = "hints"
 #: What a message is read as that cannot be read: for no user, of no things, and of a type that nobody knows.
-REFUSED = {"type": "hint.refused", "user": None, "keys": []}
+REFUSED: dict[str, Any] = {"type": "hint.refused", "user": None, "keys": []}
 
 
 class HintSerializer(MsgPackSerializer):

@@ -134,6 +134,11 @@ def position(user_id: UserKey) -> Position:
     return positions([user_id])[user_id]
 
 
+def uid_of(user_id: UserKey) -> str | None:
+    """The id of the user's stream; None for a user who has none."""
+    return Stream.objects.filter(user_id=user_id).values_list("uid", flat=True).first()
+
+
 def positions(user_ids: Collection[UserKey]) -> dict[UserKey, Position]:
     """`position` of many users in one query. Users who are gone are left out, and spoil nothing for the others."""
     found = _positions(user_ids)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from notifications.delivery.hub import Hub
 from notifications.hints import publish
@@ -220,6 +221,30 @@ async def test_what_one_tab_has_read_is_told_to_all(hub: Hub, alice: User, bob: 
             await apoll(partial(tab.of_type, "read"), saying="the reading mark")
             assert tab.of_type("read") == [{"type": "read", "up_to": 2, "unread": 1}]
         assert stranger.of_type("read") == []
+
+
+async def test_hints_of_another_deployments_user_with_the_same_key_are_nobodys(
+    hub: Hub, layer: Any, alice: User, database: Database
+):
+    async with following(hub, alice) as client:
+        later = timezone.now().timestamp() + 60
+        for foreign in (publish.ReadUpTo(alice.pk, "another", 7, 7), publish.Revoked(alice.pk, "", later, "another")):
+            await layer.group_send(foreign.group, foreign.message())
+        await database(tell, alice)
+        await client.gets([1])
+        assert client.of_type("read") == []
+        assert not client.subscriber.closed.done()
+
+
+async def test_a_forged_number_that_jumps_is_not_believed_and_hides_no_true_one(
+    hub: Hub, hint: Hint, alice: User, database: Database
+):
+    async with following(hub, alice) as client:
+        await database(tell, alice)
+        await client.gets([1])
+        await hint(alice, [1], head=1_000_000, entries=[(1_000_000, '{"type": "notification", "seq": 1000000}')])
+        await database(tell, alice, 2)
+        await client.gets([1, 2, 3])
 
 
 async def test_a_user_who_is_deleted_stops_nobody_else(

@@ -84,12 +84,13 @@ async def test_a_hint_follows_the_commit_and_carries_the_frames(ear: Ear, alice:
     await database(tell, alice, 2, note="späť")
     entries = (await database(stream.read_after, {alice.pk: 0}))[alice.pk]
     position = await database(stream.position, alice.pk)
-    assert await ear.hears() == {
+    hint = await ear.hears()
+    assert [list(entry) for entry in hint.pop("entries")] == [list(entry) for entry in entries]
+    assert hint == {
         "type": "stream.appended",
         "user": str(alice.pk),
         "uid": position.uid,
         "head": 2,
-        "entries": [list(entry) for entry in entries],
     }
 
 
