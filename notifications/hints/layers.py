@@ -138,7 +138,7 @@ class _OnLoop:
             raise
 
     async def publish(self, name: str, data: bytes) -> None:
-        await self.senders[_shard(name, len(self.senders))].publish(name, data)
+        await self.senders[shard_of(name, len(self.senders))].publish(name, data)
 
     async def join(self, name: str, channel: str) -> None:
         if channel not in self.queues:
@@ -164,7 +164,7 @@ class _OnLoop:
             await sender.close()
 
     def _listener(self, name: str) -> Listener:
-        return self.listeners[_shard(name, len(self.listeners))]
+        return self.listeners[shard_of(name, len(self.listeners))]
 
     def _deliver(self, name: str, data: bytes) -> None:
         for channel in self.groups.get(name, (name,)):
@@ -176,7 +176,7 @@ class _OnLoop:
             self._listener(channel).unsubscribe(channel)
 
 
-def _shard(name: str, count: int) -> int:
+def shard_of(name: str, count: int) -> int:
     """Which of `count` servers carries that name: channels-redis' way to share them out."""
     return (crc32(name.encode()) & 0xFFF) * count // 4096
 

@@ -61,8 +61,8 @@ class TouchedMessage(TypedDict):
     keys: list[str]
 
 
-#: What arrives in a user's group. A process of another version may have sent it, in the middle of a deploy. A field that
-#: is missing or strange raises in the code that reads it; the loop that hears the message logs that and goes on.
+#: What arrives in a user's group. A process of another version may have sent it, in the middle of a deploy. A field
+#: that is missing or strange raises in the code that reads it; the loop that hears the message logs that and goes on.
 OfStream = AppendedMessage | ReadMessage | RevokedMessage
 
 

@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from notifications.hints import messages, publish, sender
-from notifications.hints.layers import RedisLayer
+from notifications.hints.layers import GROUP, RedisLayer, shard_of
 from notifications.log import stream
 from orders import services
 from orders.models import Order
@@ -211,6 +211,36 @@ async def test_hints_come_again_once_redis_does(
             return False
 
     await apoll(is_heard)
+
+
+@with_redis
+async def test_one_redis_of_several_that_hangs_takes_no_hints_of_the_others_along(alice: User, serving: None):
+    with Redis() as healthy, Redis() as hanging:
+        urls = [healthy.url, hanging.url]
+        layer = RedisLayer(urls=urls)
+        groups = [f"topic.{number}" for number in range(250)]
+        ear = Ear(layer)
+        ear.channel = await layer.new_channel()
+        for group in groups:
+            await layer.group_add(group, ear.channel)
+        hanging.suspend()
+        with published_to(layer):
+            for group in groups:
+                publish.on_commit(publish.Touched(group, [group]))
+            heard: set[str] = set()
+
+            async def listen() -> None:
+                while True:
+                    heard.update((await ear.hears())["keys"])
+
+            listening = asyncio.create_task(listen())
+            expected = {group for group in groups if shard_of(f"asgi{GROUP}{group}", len(urls)) == 0}
+            assert 0 < len(expected) < len(groups)
+            await apoll(lambda: heard >= expected, saying=lambda: f"{len(expected - heard)} hints are lost")
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+        hanging.resume()
+        await layer.flush()
 
 
 async def test_a_loop_that_ended_in_the_middle_of_a_hint_does_not_silence_the_next(
