@@ -46,7 +46,6 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",
     "rest_framework",
@@ -65,7 +64,6 @@ MIDDLEWARE = [
     "config.metrics.Measured",
     "api.problems.ApiErrors",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.nul.NoNul",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -218,6 +216,26 @@ API_RATE: tuple[int, int] | None = read(rate, "API_RATE", (6_000, 60))
 
 #: Threads for Django's HTTP side in each process; each keeps one database connection.
 WEB_THREADS: int = read(positive, "WEB_THREADS", 8)
+
+# Bounds that keep one client, or a server that hangs, from stopping a process; docs/operations.md lists them all.
+
+#: Seconds for which a request may occupy a thread. Then its stack is logged and its database connection is cut. The
+#: largest batch takes 2 s here, and nginx gives up on an answer after 60.
+REQUEST_SECONDS: float = read(partial(seconds, at_least=0.1), "REQUEST_SECONDS", 30.0)
+#: Seconds for one statement of PostgreSQL in a web process. None of ours takes one second, and a thread that waits for
+#: longer than this is better used for somebody else.
+DATABASE_SECONDS: float = read(partial(seconds, at_least=0.1), "DATABASE_SECONDS", 15.0)
+#: Seconds for the head of a request, from the connection's beginning or from the first byte of the next request: a
+#: phone on a bad line needs two or three, and 20 is what Apache gives.
+HEAD_SECONDS: float = read(partial(seconds, at_least=0.1), "HEAD_SECONDS", 20.0)
+#: Seconds without progress after which an answer that is not read is given up. As for sockets: STALL_SECONDS.
+SEND_SECONDS: float = read(partial(seconds, at_least=0.1), "SEND_SECONDS", 30.0)
+#: MiB of all bodies that a process holds at once, and as many of answers that wait for their readers: 25 of the largest
+#: bodies, or 300 batches of a thousand changes.
+HELD_MEGABYTES: int = read(positive, "HELD_MEGABYTES", 64)
+#: Connections of one address in one process, a trusted proxy's not counted: a large office behind one address has some
+#: hundreds of browsers.
+MAX_CONNECTIONS_PER_ADDRESS: int = read(positive, "MAX_CONNECTIONS_PER_ADDRESS", 1_000)
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

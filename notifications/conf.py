@@ -43,6 +43,8 @@ class Engine:
     MAX_SOCKETS = Setting(20_000)
     #: Seconds for which a connection that a ticket opened lasts without another ticket.
     TICKET_CONNECTION_SECONDS = Setting(3600)
+    #: Seconds for a call of the event loop's to the database, after which its connection is cut.
+    DATABASE_SECONDS = Setting(15.0)
 
 
 settings = Engine()

@@ -2,40 +2,59 @@
 
 Django's connections belong to threads. asgiref's `database_sync_to_async` puts all of a process's work on one shared
 thread, where one slow query delays everybody; here each kind of work (the hub, a topic, handshakes) has its own.
+
+A PostgreSQL that is stopped, and not dead, acknowledges what it is sent and never answers: no time-out of TCP's or its
+own notices. So each call has a time, after which its connection is cut and its thread gets an error.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from django.db import close_old_connections, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, close_old_connections, connections
+
+from notifications.conf import settings
 
 #: Seconds for which a connection is used without a look at its age (`CONN_MAX_AGE`) and without asking the server
 #: whether it still works. One that has broken meanwhile fails a call, and all callers here try again.
 TRUSTED_SECONDS = 10.0
+
+#: Seconds that a call may take beyond DATABASE_SECONDS.
+MARGIN_SECONDS = 1.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class DatabaseThreads:
-    """`size` threads, started as they are needed; `close` ends them and their connections."""
+    """`size` threads, started as they are needed; `close` ends them and their connections.
 
-    def __init__(self, name: str, size: int = 1) -> None:
+    A call may take `seconds`, its wait for a thread included: a little more than a statement may, whose own time-out
+    says better what was wrong.
+    """
+
+    def __init__(self, name: str, size: int = 1, *, seconds: float | None = None) -> None:
+        self._seconds = seconds
         self._executor = ThreadPoolExecutor(max_workers=size, thread_name_prefix=name)
         self._size = size
         self._thread = threading.local()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function that queries; raises what it raises."""
+        """Call a function that queries; raises what it raises, and OperationalError when it takes too long."""
+        using: list[Any] = []
+        seconds = settings.DATABASE_SECONDS + MARGIN_SECONDS if self._seconds is None else self._seconds
 
         def call() -> T:
+            using.append(connections[DEFAULT_DB_ALIAS])
             now = time.monotonic()
             # By when it was looked at and not by when it was used: a loop that asks every second would never renew it.
             if now > getattr(self._thread, "looked_at", 0.0) + TRUSTED_SECONDS:
@@ -46,8 +65,18 @@ class DatabaseThreads:
             except Exception:
                 close_old_connections()  # one that broke is opened anew, by the next call
                 raise
+            finally:
+                using.clear()
 
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            for connection in tuple(using):  # none, if the call has not begun or has just ended
+                cut(connection)
+            raise OperationalError(f"The database has not answered within {seconds:g} s.") from None
 
     async def close(self) -> None:
         # A barrier keeps each thread at its call until all have one, so that none of them closes twice.
@@ -61,3 +90,20 @@ class DatabaseThreads:
             *(asyncio.get_running_loop().run_in_executor(self._executor, close_connections) for _ in range(self._size))
         )
         self._executor.shutdown()
+
+
+def cut(database: Any) -> None:
+    """Shut the socket of another thread's connection down, so that the wait for an answer there ends in an error.
+
+    `database` is Django's connection. Nothing happens where there is none to cut: SQLite has no socket, and opening a
+    connection has a time-out of its own.
+    """
+    connection = database.connection
+    if database.vendor != "postgresql" or connection is None or connection.closed:
+        return
+    with suppress(Exception):  # it may end at any moment, in its own thread
+        descriptor = os.dup(connection.fileno())
+        with socket.socket(fileno=descriptor) as copy:
+            # Open before and after the copy was made: so the number was not another connection's meanwhile.
+            if database.connection is connection and not connection.closed:
+                copy.shutdown(socket.SHUT_RDWR)
