@@ -8,9 +8,8 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from a2wsgi import WSGIMiddleware
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.wsgi import get_wsgi_application
 
@@ -20,10 +19,14 @@ django_application = get_wsgi_application()
 from django.conf import settings  # noqa: E402  (after Django is set up)
 from django.urls import path  # noqa: E402
 
+from config import database  # noqa: E402
 from config.bodies import Bodies  # noqa: E402
+from config.bridge import Bridge  # noqa: E402
 from config.health import Probes  # noqa: E402
 from config.metrics import count_sockets  # noqa: E402
 from config.request_id import Identified  # noqa: E402
+from config.static import StaticFiles  # noqa: E402
+from config.web_threads import WebThreads  # noqa: E402
 from notifications.access.authentication import Authentication  # noqa: E402
 from notifications.sockets.consumers import TopicConsumer  # noqa: E402
 from notifications.sockets.lifespan import Lifespan  # noqa: E402
@@ -44,13 +47,22 @@ async def counting(state: dict[str, Any]) -> AsyncIterator[None]:
         await supervisor.stop()
 
 
+@asynccontextmanager
+async def watched(state: dict[str, Any]) -> AsyncIterator[None]:
+    """Django's threads, where the server looks for those that hang."""
+    state["threads"] = threads
+    yield
+
+
 sockets = [path("ws/board", TopicConsumer.as_asgi(topic=board.name)), *websocket_urlpatterns]
-http = Bodies(WSGIMiddleware(cast(Any, django_application), workers=settings.WEB_THREADS))
+threads = WebThreads(settings.WEB_THREADS)
+http = Bodies(URLRouter(http_urlpatterns(Bridge(django_application, threads))))
+database.bound_statements()
 
 application = ProtocolTypeRouter(
     {
-        "lifespan": Lifespan(counting, topics=(board,)),
-        "http": Identified(Probes(URLRouter(http_urlpatterns(http)))),
+        "lifespan": Lifespan(counting, watched, topics=(board,)),
+        "http": Identified(Probes(StaticFiles(http), threads)),
         "websocket": Authentication(URLRouter(sockets)),
     }
 )

@@ -1,32 +1,44 @@
 """Probes for what runs the process: `/healthz` touches nothing, `/readyz` what a request needs.
 
-Answered on the event loop: threads that all wait for a lock are no reason to restart a process. And before Django sees
-them: probes come by address, so no Host header is checked and nobody is redirected to https.
+`/healthz` is answered on the event loop: threads that all wait for a lock are no reason to restart a process. `/readyz`
+asks the database on one of Django's threads, the way a request would. And before Django sees them: probes come by
+address, so no Host header is checked and nobody is redirected to https.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from http import HTTPStatus
 from typing import Any
 
 from django.db import Error, close_old_connections, connection
 
-from notifications.database import DatabaseThreads
+from config.admission import PROBES
+from config.web_threads import Busy, WebThreads
+
+#: Seconds that a request may wait for its thread and its first answer of the database before this process is called not
+#: ready. Orchestrators ask every few seconds and give up after one to five.
+READY_SECONDS = 2.0
+#: Seconds for which a good answer holds, so that nobody keeps the threads busy by asking.
+GOOD_SECONDS = 1.0
 
 
 class Probes:
     """ASGI middleware: answers the probes, and passes everything else on."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, threads: WebThreads) -> None:
         self.inner = inner
-        self.database = DatabaseThreads("readiness")
+        self._threads = threads
+        self._check: asyncio.Task[str] | None = None
+        self._began = 0.0
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        probe = {"/healthz": self.healthz, "/readyz": self.readyz}.get(scope["path"])
-        if probe is None or scope["method"] not in ("GET", "HEAD"):
+        if scope["path"] not in PROBES or scope["method"] not in ("GET", "HEAD"):
             await self.inner(scope, receive, send)
             return
+        probe = self.healthz if scope["path"] == "/healthz" else self.readyz
         status, body = await probe(scope["state"])
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": int(status), "headers": headers})
@@ -37,7 +49,8 @@ class Probes:
         return HTTPStatus.OK, {"status": "ok"}
 
     async def readyz(self, state: dict[str, Any]) -> tuple[HTTPStatus, dict[str, str]]:
-        """A request would succeed: the process is not about to stop, its loops run, and the database answers.
+        """A request would succeed: the process is not about to stop, its loops run, a thread is free, and the database
+        answers it.
 
         Redis is not asked: without it nothing is lost or refused.
         """
@@ -45,14 +58,31 @@ class Probes:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "draining"}
         if down := [name for supervisor in state["supervisors"] for name in supervisor.down]:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "not_running": ", ".join(down)}
-        try:
-            await self.database.run(_ask_database)
-        except Error:
-            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "database": "does not answer"}
+        if reason := await self._asked():
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "reason": reason}
         return HTTPStatus.OK, {"status": "ok"}
+
+    async def _asked(self) -> str:
+        """Why a request would not succeed, or "". All who ask at the same time share one look."""
+        check = self._check
+        if check is None or (check.done() and (check.result() or time.monotonic() > self._began + GOOD_SECONDS)):
+            self._began = time.monotonic()
+            check = self._check = asyncio.create_task(self._look(), name="readiness")
+        left = self._began + READY_SECONDS - time.monotonic()
+        done, _ = await asyncio.wait({check}, timeout=max(0.0, left))
+        return check.result() if done else "a request does not get its answer in time"
+
+    async def _look(self) -> str:
+        try:
+            await self._threads.run("The readiness probe", _ask_database)
+        except Busy:
+            return "no thread is free"
+        except Error:
+            return "the database does not answer"
+        return ""
 
 
 def _ask_database() -> None:
-    close_old_connections()  # one that has broken since the last probe says nothing about the database now
+    close_old_connections()  # one that has broken since the last request says nothing about the database now
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")

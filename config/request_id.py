@@ -1,7 +1,7 @@
 """One id for each HTTP request: the caller's `X-Request-ID` or one made here, in every answer, log line and problem.
 
 `Identified` is the outermost ASGI application, so that probes, streams and refused bodies have an id too. The id goes
-into the request's headers, and into the context that `notifications.problems` reads; a2wsgi runs Django in a copy of
+into the request's headers, and into the context that `notifications.problems` reads; threads run Django in a copy of
 that context. `CallLog` is Django's outermost middleware but for /metrics, and `RequestIdFilter` stands in `LOGGING`.
 """
 

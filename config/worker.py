@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import signal
 import socket
 import sys
 from typing import Any, ClassVar
 
 from django.conf import settings
 from gunicorn.arbiter import Arbiter
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
+
+from config.admission import bound_by_open_files
+from config.http_protocol import HttpProtocol
+from config.socket_protocol import SocketProtocol
 
 #: How often gunicorn has reloaded, in memory that its workers share.
 _reloads = mmap.mmap(-1, 1)
@@ -27,25 +32,19 @@ def reloading() -> None:
     _reloads[0] = (_reloads[0] + 1) % 256
 
 
-class SocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, whose close frame waits for nobody.
-
-    uvicorn lets every frame wait until the client has taken what was written before it. A client that is closed because
-    it takes nothing would never be told; now the code stands behind what it has not read yet.
-    """
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "websocket.close":
-            self.writable.set()
-        await super().send(message)
-
-
 class DrainingServer(Server):
     """A uvicorn server that says good-bye to its sockets before it shuts down."""
 
     def __init__(self, *args: Any, reloads: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reloads = reloads
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's, ten times a second; once a second look for threads that hang."""
+        if counter % 10 == 0 and not self.should_exit and self.lifespan.state["threads"].look():
+            # As if gunicorn had said it, and with the signal at the end, since threads that hang end by nothing else.
+            self.handle_exit(signal.SIGTERM, None)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._reloads != _reloads[0]:
@@ -66,7 +65,7 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": HttpProtocol,
         "ws": SocketProtocol,
         "lifespan": "on",
         # A frame from a client is a few dozen bytes; uvicorn's default would buffer 16 MiB for each connection.
@@ -86,6 +85,8 @@ class Worker(UvicornWorker):
     async def _serve(self) -> None:
         """`UvicornWorker`'s, with another server."""
         self.config.app = self.wsgi
+        trusted = ProxyHeadersMiddleware(self.wsgi, self.config.forwarded_allow_ips).trusted_hosts
+        bound_by_open_files(trusted)
         server = DrainingServer(self.config, reloads=self._reloads)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)
