@@ -172,11 +172,6 @@ class ApiErrors:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.path_info.startswith(PREFIX):
             return self.get_response(request)
-        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-            # A WSGI server hands over such a body without its length, and Django would take it for an empty one.
-            return plain(
-                HTTPStatus.LENGTH_REQUIRED, code="length_required", detail="Send the body with a Content-Length."
-            )
         response = self._problem(self.get_response(request))
         throttling.add_headers(request, response)
         # Answers are one caller's own; with an ETag they may be kept, and have to be asked for again.

@@ -47,7 +47,7 @@ EVERYWHERE = (400, 401, 403, 406, 429, 503)
 #: `parsers.FORBIDDEN`, for a schema: surrogates cannot be written in one, and no UTF-8 text has them.
 NO_CONTROL_CHARACTERS = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
 #: With a body: without a length, too large, not JSON.
-WITH_BODY = (411, 413, 415)
+WITH_BODY = (413, 415)
 
 
 def describe_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -47,12 +47,22 @@ def test_a_body_over_a_megabyte_is_a_problem_of_the_api(web: Web, deployment: De
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
-def test_an_upload_beyond_what_django_takes_is_not_read_to_its_end(web: Web):
-    with httpx.Client(base_url=web.url) as browser:
-        browser.get("/login")
-        upload = {"file": b"x" * 3_000_000}
-        answer = browser.post("/login", files=upload, headers={"Referer": web.url})
-    assert answer.status_code == 400
+def test_an_upload_beyond_what_django_takes_is_refused(web: Web):
+    with httpx.Client(base_url=web.url, cookies={"sessionid": "any"}) as browser:
+        answer = browser.post("/login", files={"file": b"x" * 3_000_000}, headers={"Referer": web.url})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_a_body_may_come_in_chunks(web: Web, deployment: Deployment):
+    headers = {"Authorization": f"Bearer {deployment.token('staff')}", "Content-Type": "application/json"}
+    answer = httpx.patch(f"{web.url}/api/v1/orders/SO-1002", headers=headers, content=iter([b'{"carrier":', b'"DHL"}']))
+    assert (answer.status_code, answer.json()["carrier"]) == (200, "DHL")
+
+
+def test_a_body_in_chunks_that_is_too_long_is_413_too(web: Web, deployment: Deployment):
+    headers = {"Authorization": f"Bearer {deployment.token('staff')}", "Content-Type": "application/json"}
+    answer = httpx.patch(f"{web.url}/api/v1/orders/SO-1002", headers=headers, content=iter([b" " * 65_536] * 46))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
 # The middleware alone: what a test would have to wait for, or to fill the memory for.
@@ -79,10 +89,13 @@ async def answer_of(bodies: Bodies, receive: Any) -> tuple[int, str] | None:
     async def send(message: Any) -> None:
         messages.append(message)
 
-    await Identified(bodies)({"type": "http", "headers": []}, receive, send)
+    await Identified(bodies)(
+        {"type": "http", "path": "/", "headers": [(b"transfer-encoding", b"chunked")]}, receive, send
+    )
     if not messages:
         return None
-    start, body = messages
+    start, body, end = messages
+    assert (body["more_body"], end["body"]) == (True, b"")
     headers = dict(start["headers"])
     problem = json.loads(body["body"])
     assert headers[b"connection"] == b"close"
@@ -105,7 +118,7 @@ async def test_who_goes_away_before_the_end_has_not_asked():
 
 
 async def test_bodies_for_which_no_memory_is_left_are_503_until_others_have_ended():
-    bodies = Bodies(never, held_bytes=4)
+    bodies = Bodies(never, held_bytes=8)  # of which who is not known has half
     for _ in range(2):
         assert await answer_of(bodies, sent(b"half")) is None
         assert await answer_of(bodies, sent(b"half", b"more")) == (503, "busy")
