@@ -14,9 +14,10 @@ import httpx
 import psycopg
 import pytest
 from channels.layers import InMemoryChannelLayer
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, connections
 
 from config.health import Probes
+from config.web_threads import WebThreads
 from notifications.delivery.hub import Hub
 from notifications.supervision import Supervisor
 from tests.deployment import Deployment, Web
@@ -68,9 +69,10 @@ def test_a_process_whose_threads_all_wait_for_a_lock_is_healthy_and_not_ready(de
 
 
 @asynccontextmanager
-async def probes(**state: Any) -> AsyncIterator[tuple[Probes, httpx.AsyncClient]]:
+async def probes(**state: Any) -> AsyncIterator[tuple[WebThreads, httpx.AsyncClient]]:
     """The probes of a server with that state, and a client that asks them."""
-    answering = Probes(None)
+    threads = WebThreads(1)
+    answering = Probes(None, threads)
     known = {"hub": Hub(InMemoryChannelLayer()), "supervisors": []} | state
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -78,8 +80,8 @@ async def probes(**state: Any) -> AsyncIterator[tuple[Probes, httpx.AsyncClient]
 
     transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
-        yield answering, client
-    await answering.database.close()
+        yield threads, client
+    await threads.run("The end", connections.close_all)
 
 
 async def test_readiness_fails_while_a_loop_does_not_run(transactional_db: None) -> None:
@@ -111,8 +113,8 @@ async def test_readiness_fails_while_the_database_is_away(transactional_db: None
     def fail(*_: Any) -> Any:
         raise error
 
-    async with probes() as (answering, client):
-        await answering.database.run(lambda: connection.execute_wrappers.append(fail))
+    async with probes() as (threads, client):
+        await threads.run("A fault", lambda: connection.execute_wrappers.append(fail))
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
 
