@@ -214,7 +214,7 @@ async def test_hints_come_again_once_redis_does(
 
 
 @with_redis
-async def test_one_redis_of_several_that_hangs_takes_no_hints_of_the_others_along(alice: User, serving: None):
+async def test_one_redis_of_several_that_hangs_takes_no_hints_of_the_others_along(database: Database, serving: None):
     with Redis() as healthy, Redis() as hanging:
         urls = [healthy.url, hanging.url]
         layer = RedisLayer(urls=urls)
@@ -226,7 +226,7 @@ async def test_one_redis_of_several_that_hangs_takes_no_hints_of_the_others_alon
         hanging.suspend()
         with published_to(layer):
             for group in groups:
-                publish.on_commit(publish.Touched(group, [group]))
+                await database(publish.on_commit, publish.Touched(group, [group]))
             heard: set[str] = set()
 
             async def listen() -> None:
