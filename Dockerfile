@@ -16,7 +16,7 @@ COPY --from=build /venv /venv
 COPY . .
 # Static files get names with their hash and compressed twins now, so that serving them needs no writing. The values are
 # for this step alone; collecting reads neither a database nor a secret.
-RUN SECRET_KEY=only-for-this-step ALLOWED_HOSTS=only-for-this-step python manage.py collectstatic --noinput --verbosity 0 \
+RUN SECRET_KEY=only-for-this-step-and-signs-nothing ALLOWED_HOSTS=only-for-this-step python manage.py collectstatic --noinput --verbosity 0 \
  && python -m compileall -q -j 0 api config notifications orders
 USER orderwire
 ENV PORT=8000

@@ -129,7 +129,7 @@ async def deliveries(
 
 async def client(port: int, session: str) -> ClientConnection:
     """A socket that has been welcomed."""
-    headers = {"Cookie": f"sessionid={session}", "Origin": f"http://127.0.0.1:{port}"}
+    headers = {"Cookie": f"orderwire_session={session}", "Origin": f"http://127.0.0.1:{port}"}
     url = f"ws://127.0.0.1:{port}/ws/notifications"
     connection = await connect(url, additional_headers=headers, compression=None, proxy=None, ping_interval=None)
     await connection.recv()

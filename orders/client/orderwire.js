@@ -3,13 +3,15 @@
 import { Feed } from "./feed.js";
 
 const VERSIONS = 1000; // About 100 bytes each.
+const CSRF = /(?:^|; )(?:__Host-)?orderwire_csrf=([^;]+)/; // Over https its name has the prefix.
 
 export class Orderwire extends Feed {
   #versions = new Map();
 
   constructor(options = {}) {
     const orders = check(options.orders ?? []);
-    super(options);
+    const { document } = options.env ?? globalThis;
+    super({ ...options, csrf: options.csrf ?? (() => CSRF.exec(document?.cookie)?.[1] ?? "") });
     this.saw(...orders);
   }
 

@@ -44,12 +44,12 @@ def log_in(web: Web, user: str = "alice") -> httpx.Cookies:
 
 def log_out(web: Web, cookies: httpx.Cookies) -> None:
     with httpx.Client(base_url=web.url, cookies=cookies) as client:
-        answer = client.post("/logout", headers={"X-CSRFToken": cookies["csrftoken"], "Referer": web.url})
+        answer = client.post("/logout", headers={"X-CSRFToken": cookies["orderwire_csrf"], "Referer": web.url})
         assert answer.status_code == 302, answer.text
 
 
 def cookie(cookies: httpx.Cookies) -> dict[str, str]:
-    return {"Cookie": f"sessionid={cookies['sessionid']}"}
+    return {"Cookie": f"orderwire_session={cookies['orderwire_session']}"}
 
 
 async def test_nobody_is_told_that_they_are_nobody(web: Web) -> None:

@@ -134,7 +134,7 @@ async def test_the_stream_refuses_who_is_nobody_and_pages_of_other_sites(web: We
         assert (nobody.status_code, nobody.headers["www-authenticate"]) == (401, "Bearer")
         assert nobody.headers["content-type"] == "application/problem+json"
         assert nobody.json()["request_id"] == nobody.headers["x-request-id"]
-        headers = {"Cookie": "sessionid=whatever", "Origin": "https://evil.example"}
+        headers = {"Cookie": "orderwire_session=whatever", "Origin": "https://evil.example"}
         stranger = await client.get("/api/v1/stream", headers=headers)
         assert stranger.status_code == 403
         assert "access-control-allow-origin" not in stranger.headers

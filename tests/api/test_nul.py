@@ -6,7 +6,7 @@ from django.test import Client
 from tests.api.client import Api
 
 #: A quoted cookie may say its characters in octal.
-COOKIE = 'sessionid="\\000aaaaaaaaaaaa"'
+COOKIE = 'orderwire_session="\\000aaaaaaaaaaaa"'
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/board", "/admin/"])

@@ -97,7 +97,7 @@ class Tab {
     const { server } = world;
     const env = Object.assign(new EventTarget(), {
       location: { href: "http://shop.test/orders/SO-1" },
-      document: Object.assign(new EventTarget(), { visibilityState: "visible", cookie: "theme=dark; csrftoken=from-cookie" }),
+      document: Object.assign(new EventTarget(), { visibilityState: "visible", cookie: "theme=dark; csrftoken=from-cookie; orderwire_csrf=from-cookie" }),
       navigator: { locks: { request: (...args) => world.locks.request(tab, ...args) } },
       localStorage: {
         getItem: (key) => world.storage.get(key) ?? null,

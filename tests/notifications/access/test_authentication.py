@@ -73,11 +73,11 @@ async def session(alice: User, database: Database, settings: Any) -> str:
 @pytest.mark.parametrize(
     "around",
     [
-        "sessionid={}",
-        "theme=dark; sessionid={}; lang=de",
-        'cart={{"sku":"TEA-01","n":2}}; sessionid={}',
-        "sessionid={}; a[b]=c; weird,name=1; =x",
-        "consent=äöü; sessionid={}",
+        "orderwire_session={}",
+        "theme=dark; orderwire_session={}; lang=de",
+        'cart={{"sku":"TEA-01","n":2}}; orderwire_session={}',
+        "orderwire_session={}; a[b]=c; weird,name=1; =x",
+        "consent=äöü; orderwire_session={}",
     ],
 )
 async def test_the_session_is_found_among_whatever_other_cookies_a_shop_sets(around: str, session: str):
@@ -87,34 +87,34 @@ async def test_the_session_is_found_among_whatever_other_cookies_a_shop_sets(aro
 
 
 async def test_a_session_that_is_none_is_nobodys(session: str, database: Database):
-    assert await authenticated("sessionid=guessed") is CloseCode.NOT_AUTHENTICATED
+    assert await authenticated("orderwire_session=guessed") is CloseCode.NOT_AUTHENTICATED
     # A quoted cookie may say its characters in octal.
-    assert await authenticated('sessionid="\\000aaaaaaaaaaaa"') is CloseCode.NOT_AUTHENTICATED
+    assert await authenticated('orderwire_session="\\000aaaaaaaaaaaa"') is CloseCode.NOT_AUTHENTICATED
     assert await authenticated("theme=dark") is CloseCode.NOT_AUTHENTICATED
     await database(SessionStore(session).delete)
-    assert await authenticated(f"sessionid={session}") is CloseCode.NOT_AUTHENTICATED
+    assert await authenticated(f"orderwire_session={session}") is CloseCode.NOT_AUTHENTICATED
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none", None])
 async def test_a_get_of_this_site_or_of_no_browser_may_use_the_cookie(site: str | None, session: str):
-    found = await authenticated(f"sessionid={session}", kind="http", origin=None, sec_fetch_site=site)
+    found = await authenticated(f"orderwire_session={session}", kind="http", origin=None, sec_fetch_site=site)
     assert isinstance(found, Credential)
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "whatever"])
 @pytest.mark.parametrize("origin", [None, "https://evil.example"])
 async def test_a_get_that_a_page_of_another_site_has_caused_may_not(site: str, origin: str | None, session: str):
-    found = await authenticated(f"sessionid={session}", kind="http", origin=origin, sec_fetch_site=site)
+    found = await authenticated(f"orderwire_session={session}", kind="http", origin=origin, sec_fetch_site=site)
     assert found is CloseCode.FORBIDDEN_ORIGIN
 
 
 async def test_a_get_from_an_allowed_origin_may(session: str):
     allowed = {"origin": "https://shop.example", "sec_fetch_site": "same-site"}
-    assert isinstance(await authenticated(f"sessionid={session}", kind="http", **allowed), Credential)
+    assert isinstance(await authenticated(f"orderwire_session={session}", kind="http", **allowed), Credential)
 
 
 async def test_the_origin_is_asked_before_the_session(session: str):
-    assert await authenticated(f"sessionid={session}", origin="https://evil.example") is CloseCode.FORBIDDEN_ORIGIN
+    assert await authenticated(f"orderwire_session={session}", origin="https://evil.example") is CloseCode.FORBIDDEN_ORIGIN
 
 
 @pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("connection already closed")])
@@ -134,3 +134,12 @@ async def test_a_handshake_that_the_database_cannot_check_is_told_to_come_back(
     await authentication({"type": "websocket", "headers": [(b"authorization", b"Bearer 0123abcd")]}, None, None)
     assert found == [CloseCode.BUSY]
     await authentication.database.close()
+
+
+async def test_a_session_of_the_key_before_opens_a_socket_and_stays_its_browsers(session: str, settings: Any):
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another key", [settings.SECRET_KEY]
+    for _ in range(2):
+        credential = await authenticated(f"orderwire_session={session}")
+        assert isinstance(credential, Credential)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert await authenticated(f"orderwire_session={session}") is CloseCode.NOT_AUTHENTICATED
