@@ -23,6 +23,7 @@ from config import database  # noqa: E402
 from config.bodies import Bodies  # noqa: E402
 from config.bridge import Bridge  # noqa: E402
 from config.health import Probes  # noqa: E402
+from config.login_queue import LogInQueue  # noqa: E402
 from config.metrics import count_sockets  # noqa: E402
 from config.request_id import Identified  # noqa: E402
 from config.static import StaticFiles  # noqa: E402
@@ -56,7 +57,7 @@ async def watched(state: dict[str, Any]) -> AsyncIterator[None]:
 
 sockets = [path("ws/board", TopicConsumer.as_asgi(topic=board.name)), *websocket_urlpatterns]
 threads = WebThreads(settings.WEB_THREADS)
-http = Bodies(URLRouter(http_urlpatterns(Bridge(django_application, threads))))
+http = Bodies(URLRouter(http_urlpatterns(LogInQueue(Bridge(django_application, threads)))))
 database.bound_statements()
 
 application = ProtocolTypeRouter(

@@ -32,6 +32,12 @@ DEBUG: bool = read(flag, "DEBUG", False)
 SECRET_KEY: str = read(text, "SECRET_KEY", "only-for-local-use-with-debug" if DEBUG else "")
 if not SECRET_KEY:
     raise stop("SECRET_KEY is not set; set it to 50 random characters, or DEBUG=1 for local use.")
+#: Whoever has one signed cookie may try keys at home, as fast as hardware goes.
+MIN_KEY = 32
+if not DEBUG and len(SECRET_KEY) < MIN_KEY:
+    raise stop(f"SECRET_KEY is not usable: it has fewer than {MIN_KEY} characters; set it to 50 random ones.")
+#: Keys of before, which are still accepted and sign nothing new: a new key logs nobody out.
+SECRET_KEY_FALLBACKS: list[str] = read(words, "SECRET_KEY_FALLBACKS", [])
 
 ALLOWED_HOSTS: list[str] = read(words, "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
 if not ALLOWED_HOSTS:
@@ -70,6 +76,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.guessing.Guard",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -214,6 +221,10 @@ METRICS_TOKEN: str = read(text, "METRICS_TOKEN", "")
 #: changes than that sends them in batches.
 API_RATE: tuple[int, int] | None = read(rate, "API_RATE", (6_000, 60))
 
+#: Log-ins that may be tried for one account, and from one address. NIST SP 800-63B has at most 100 failures in a row.
+LOGIN_RATE: tuple[int, int] | None = read(rate, "LOGIN_RATE", (20, 3600))
+LOGIN_RATE_PER_ADDRESS: tuple[int, int] | None = read(rate, "LOGIN_RATE_PER_ADDRESS", (100, 3600))
+
 #: Threads for Django's HTTP side in each process; each keeps one database connection.
 WEB_THREADS: int = read(positive, "WEB_THREADS", 8)
 
@@ -237,6 +248,7 @@ HELD_MEGABYTES: int = read(positive, "HELD_MEGABYTES", 64)
 #: hundreds of browsers.
 MAX_CONNECTIONS_PER_ADDRESS: int = read(positive, "MAX_CONNECTIONS_PER_ADDRESS", 1_000)
 
+AUTHENTICATION_BACKENDS = ["config.guessing.Backend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -254,10 +266,22 @@ LOGOUT_REDIRECT_URL = "login"
 HTTPS_ONLY: bool = read(flag, "HTTPS_ONLY", not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
-SECURE_HSTS_PRELOAD = HTTPS_ONLY
+# Both speak for names that are not ours: a subdomain of the shop must not decide for the shop's whole domain.
+HSTS_INCLUDE_SUBDOMAINS: bool = read(flag, "HSTS_INCLUDE_SUBDOMAINS", False)
+HSTS_PRELOAD: bool = read(flag, "HSTS_PRELOAD", False)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS_INCLUDE_SUBDOMAINS
+SECURE_HSTS_PRELOAD = HSTS_PRELOAD
+# Names of our own: two Django sites on one host would log each other's users out. With __Host- a browser takes the
+# cookie from this host over https alone, and no page of another subdomain can set it (RFC 6265bis, 4.1.3.2).
+COOKIE_PREFIX = "__Host-orderwire" if HTTPS_ONLY else "orderwire"
+SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}_session"
+CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}_csrf"
+DEVICE_COOKIE_NAME = f"{COOKIE_PREFIX}_device"
 SESSION_COOKIE_SECURE = HTTPS_ONLY
 CSRF_COOKIE_SECURE = HTTPS_ONLY
+# Behind a proxy on another port a form's Origin is not the Host that arrives here; the origins whose pages may open a
+# socket with a user's cookie may send a form with it as well.
+CSRF_TRUSTED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 

@@ -14,7 +14,7 @@ from tests.deployment import machine_environment, procfile
 from tests.polling import PATIENCE
 from tests.process import ROOT, reserve_port
 
-USABLE = {"SECRET_KEY": "hush", "ALLOWED_HOSTS": "shop.example", "DATABASE_URL": "postgres://u@db.example/shop"}
+USABLE = {"SECRET_KEY": "hush" * 10, "ALLOWED_HOSTS": "shop.example", "DATABASE_URL": "postgres://u@db.example/shop"}
 
 
 def start(command: list[str], **settings: str | None) -> subprocess.CompletedProcess[str]:
@@ -34,6 +34,7 @@ def settings_with(*names: str, **settings: str | None) -> dict[str, Any]:
 REFUSED: list[tuple[str, str | None]] = [
     ("SECRET_KEY", None),
     ("SECRET_KEY", ""),
+    ("SECRET_KEY", "x" * 31),
     ("SECRET_KEY_FILE", "/nowhere/key"),
     ("ALLOWED_HOSTS", None),
     ("ALLOWED_ORIGINS", "*"),
@@ -159,7 +160,7 @@ def test_origins_are_taken_as_browsers_send_them():
 
 def test_every_secret_may_come_from_a_file(tmp_path: Path):
     values = {
-        "SECRET_KEY": "$ecret with a dollar",
+        "SECRET_KEY": "$ecret with a dollar and enough characters",
         "ALLOWED_HOSTS": "one.example, two.example",
         "REDIS_URL": "redis://:pass@redis.example:6379/1",
         "DEBUG": "0",
@@ -170,12 +171,27 @@ def test_every_secret_may_come_from_a_file(tmp_path: Path):
         (tmp_path / name).write_text(f"{value}\n")
         files |= {name: None, f"{name}_FILE": str(tmp_path / name)}
     assert settings_with("SECRET_KEY", "ALLOWED_HOSTS", "REDIS_URLS", "CELERY_BROKER_URL", "WEB_THREADS", **files) == {
-        "SECRET_KEY": "$ecret with a dollar",
+        "SECRET_KEY": "$ecret with a dollar and enough characters",
         "ALLOWED_HOSTS": ["one.example", "two.example"],
         "REDIS_URLS": ["redis://:pass@redis.example:6379/1"],
         "CELERY_BROKER_URL": "redis://:pass@redis.example:6379/1",
         "WEB_THREADS": 3,
     }
+
+
+def test_cookies_have_names_of_their_own_and_over_https_no_other_host_can_set_them():
+    names = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "DEVICE_COOKIE_NAME")
+    kinds = ("session", "csrf", "device")
+    plain = {name: f"orderwire_{kind}" for name, kind in zip(names, kinds, strict=True)}
+    assert settings_with(*names, HTTPS_ONLY="0") == plain
+    assert settings_with(*names) == {name: f"__Host-{value}" for name, value in plain.items()}
+
+
+def test_hsts_speaks_for_this_host_alone_unless_told():
+    names = ("SECURE_HSTS_SECONDS", "SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD")
+    assert list(settings_with(*names).values()) == [31_536_000, False, False]
+    told = settings_with(*names, HSTS_INCLUDE_SUBDOMAINS="1", HSTS_PRELOAD="1")
+    assert list(told.values()) == [31_536_000, True, True]
 
 
 def test_several_redis_share_the_hints_and_a_sentinel_has_several_hosts():

@@ -3,15 +3,13 @@
 import { Feed } from "./feed.js";
 
 const VERSIONS = 1000; // About 100 bytes each.
-const CSRF = /(?:^|; )(?:__Host-)?orderwire_csrf=([^;]+)/; // Over https its name has the prefix.
 
 export class Orderwire extends Feed {
   #versions = new Map();
 
   constructor(options = {}) {
     const orders = check(options.orders ?? []);
-    const { document } = options.env ?? globalThis;
-    super({ ...options, csrf: options.csrf ?? (() => CSRF.exec(document?.cookie)?.[1] ?? "") });
+    super(options);
     this.saw(...orders);
   }
 

@@ -9,8 +9,7 @@ from django.contrib.auth.models import AbstractUser, User
 from django.core.cache import cache
 from django.test import Client
 
-from api import throttling
-from api.throttling import ApiRate
+from api import counting
 from tests.api.client import Answer, Api
 from tests.servers import Redis
 
@@ -19,11 +18,11 @@ from tests.servers import Redis
 def _counters_begin_at_nothing(settings: Any) -> Iterator[None]:
     # A day: the test does not cross the turn of a window, but for one run in many thousands.
     settings.API_RATE = (3, 86_400)
-    ApiRate._paused_until = 0.0
+    counting.shared._paused_until = 0.0
     cache.clear()
     yield
     cache.clear()
-    ApiRate._paused_until = 0.0
+    counting.shared._paused_until = 0.0
 
 
 def use_up(api: Api) -> list[Answer]:
@@ -79,14 +78,14 @@ def test_nobody_is_refused_while_the_cache_is_away(
                 "OPTIONS": {"socket_connect_timeout": 0.2, "socket_timeout": 0.2},
             }
         }
-        throttling._cache.cache_clear()
+        counting.default_cache.cache_clear()
         assert as_alice.get("orders").headers["RateLimit"].startswith('"default";r=2')
         trouble(redis)
         answers = [as_alice.get("orders") for _ in range(10)]
-        throttling._cache().close()
+        counting.default_cache().close()
     settings.CACHES = usual
-    throttling._cache.cache_clear()
+    counting.default_cache.cache_clear()
     assert {answer.status for answer in answers} == {200}
     assert not any("RateLimit" in answer.headers for answer in answers)
     # It was asked once, and then left in peace.
-    assert len([record for record in caplog.records if record.name == "api.throttling"]) == 1
+    assert len([record for record in caplog.records if record.name == "api.counting"]) == 1
