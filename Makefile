@@ -46,10 +46,10 @@ run: install ## Serve on http://localhost:8000 with demo data (PORT=8001 for ano
 	@exec $(BIN)/gunicorn --config deploy/gunicorn.conf.py --bind 127.0.0.1:$(PORT) config.asgi:application
 
 worker: install ## Run a Celery worker (needs REDIS_URL or CELERY_BROKER_URL)
-	@exec $(BIN)/celery -A config worker --loglevel info
+	@exec $(BIN)/celery -A config worker
 
 beat: install ## Run the Celery scheduler; one for each deployment
-	@mkdir -p var && exec $(BIN)/celery -A config beat --loglevel info --schedule var/celerybeat-schedule
+	@mkdir -p var && exec $(BIN)/celery -A config beat --schedule var/celerybeat-schedule
 
 test: install $(AXE) ## Run every test: PostgreSQL and Redis, then the embedded default, then the JavaScript client
 	$(BIN)/python -m pytest $(ARGS)

@@ -362,6 +362,9 @@ USE_TZ = True
 LOG_LEVEL: str = read(text, "LOG_LEVEL", "info").upper()
 if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
     raise stop("LOG_LEVEL is not usable: it is one of debug, info, warning, error, critical.")
+# At DEBUG, libraries log what passes through them: headers and frames with cookies, tokens and tickets, statements and
+# tasks with their values. So DEBUG is for our own rooms. gunicorn and uvicorn: deploy/gunicorn.conf.py.
+LIBRARIES_LEVEL = "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL
 LOG_FORMAT: str = read(text, "LOG_FORMAT", "console")
 if LOG_FORMAT not in ("console", "json"):
     raise stop("LOG_FORMAT is not usable: it is console or json.")
@@ -381,13 +384,12 @@ LOGGING = {
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request_id"]},
     },
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "root": {"handlers": ["stderr"], "level": LIBRARIES_LEVEL},
     "loggers": {
+        **{room: {"level": LOG_LEVEL} for room in ("api", "config", "notifications", "orders")},
         # Django's own handlers would print every line a second time.
-        "django": {"handlers": [], "level": LOG_LEVEL},
+        "django": {"handlers": [], "level": LIBRARIES_LEVEL},
         # Refusals are answers, not incidents.
         "django.request": {"level": "ERROR"},
-        # DEBUG would log every SQL statement with its values.
-        "django.db.backends": {"level": "INFO"},
     },
 }

@@ -88,6 +88,9 @@ class logger_class(Logger):  # noqa: N801 -- the name by which gunicorn looks fo
     def setup(self, cfg: object) -> None:
         """Called once in the master and inherited by the workers, and again when the log files are reopened."""
         super().setup(cfg)
+        # uvicorn takes its level from here, and at DEBUG writes the headers and frames of sockets: cookies, tokens and
+        # tickets. LOG_LEVEL=debug is for this project's own code (config/settings.py).
+        self.error_log.setLevel(max(self.error_log.level, logging.INFO))
         for log in (self.access_log, self.error_log):
             for handler in log.handlers:
                 handler.addFilter(WithoutQuery())
