@@ -14,7 +14,11 @@ from django.utils import timezone
 from knox.models import AuthToken, get_digest_token
 from knox.settings import CONSTANTS
 
+from api.accounts import GroupAdmin, UserAdmin
 from api.management.commands.create_token import DEFAULT_DAYS, MAX_DAYS
+from notifications.access.delegation import may_act_for
+
+__all__ = ["GroupAdmin", "TokenAdmin", "UserAdmin"]  # Django looks for all of the admin in this module
 
 admin.site.unregister(AuthToken)  # knox's shows the token in a message, and so leaves it in a cookie
 
@@ -32,10 +36,12 @@ class TokenForm(forms.ModelForm):
     maker: Any
 
     def clean_user(self) -> Any:
-        """Who may make tokens may not become somebody who may do more."""
+        """By the rule of `may_act_for`: whoever may make tokens may not become somebody who may do more."""
         user = self.cleaned_data["user"]
-        if (user.is_staff or user.is_superuser) and not (self.maker.is_superuser or user == self.maker):
-            raise ValidationError("Tokens of other staff are made by a superuser.", code="other_staff")
+        if not may_act_for(self.maker, user):
+            raise ValidationError(
+                "This user may do what you may not; a superuser can make the token.", code="may_do_more"
+            )
         return user
 
     def save(self, commit: bool = True) -> AuthToken:

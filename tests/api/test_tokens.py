@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser, Permission
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -67,13 +68,43 @@ def test_the_admin_shows_a_new_token_this_once(admin: Client, alice: Any):
         assert secret not in admin.get(later).content.decode()
 
 
-@pytest.mark.parametrize("rank", ["is_staff", "is_superuser"])
-def test_staff_make_no_token_of_who_may_do_more(admin: Client, alice: Any, rank: str):
-    setattr(alice, rank, True)
+def may(user: Any, *permissions: str) -> Any:
+    user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
+    return get_user_model().objects.get(pk=user.pk)  # which has looked up no permission yet
+
+
+MORE = {
+    "a superuser": lambda user: setattr(user, "is_superuser", True),
+    "a service account that is not staff": lambda user: may(user, "add_user"),
+    "somebody who is deactivated": lambda user: setattr(user, "is_active", False),
+}
+
+
+@pytest.mark.parametrize("who", MORE)
+def test_staff_make_no_token_of(who: str, admin: Client, alice: Any):
+    MORE[who](alice)
     alice.save()
     page = admin.post(ADD, {"user": alice.pk, "days": 30})
-    assert "made by a superuser" in page.content.decode()
+    assert "a superuser can make the token" in page.content.decode()
     assert not AuthToken.objects.filter(user=alice).exists()
+
+
+def test_staff_make_tokens_of_who_may_do_less(admin: Client, alice: Any):
+    may(alice, "view_order")
+    alice.is_staff = True
+    alice.save()
+    admin.post(ADD, {"user": alice.pk, "days": 30})
+    assert AuthToken.objects.filter(user=alice).exists()
+
+
+def test_who_may_only_add_tokens_gets_no_customers_and_no_shops_but_their_own(staff: Any, alice: Any, bob: Any):
+    may(bob, "view_order", "change_order", "issue_ticket")  # the shop's service account
+    staff.user_permissions.set(Permission.objects.filter(codename="add_authtoken"))
+    client = Client()
+    client.force_login(staff)
+    for user in (alice, bob, staff):
+        client.post(ADD, {"user": user.pk, "days": 30})
+    assert {token.user for token in AuthToken.objects.all()} == {staff}
 
 
 def test_a_token_is_changed_by_nobody(admin: Client, alice: Any):
