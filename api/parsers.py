@@ -7,24 +7,17 @@ values; which fields they may be is for `serializers` to say.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import IO, Any, NoReturn
 
 from rest_framework.exceptions import APIException
 from rest_framework.parsers import BaseParser
 
+from orders.shapes import FORBIDDEN, MAX_DEPTH, MAX_NUMBER
+
 #: Bytes of one body. A batch of 1,000 changes takes some 200 KB; nobody who sends five times that sends one batch.
 MAX_BYTES = 1_000_000
-#: Levels of nesting, the body itself included: far more than an order has, far fewer than a parser's stack.
-MAX_DEPTH = 16
-#: Integers beyond it arrive in a browser as others (I-JSON, RFC 7493, 2.2); an identifier belongs into a string.
-MAX_NUMBER = 2**53 - 1
-
-#: Control characters but for tab and line breaks, and halves of surrogate pairs. PostgreSQL refuses the NUL among
-#: them; the others have no business in a name or a note, and do harm in a terminal that shows a log.
-FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class BadBody(APIException):
@@ -69,7 +62,7 @@ class StrictJSONParser(BaseParser):
             raise BadBody("", "malformed_json", f"The body is not JSON: {error}") from None
         if not isinstance(body, dict):
             raise BadBody("", "not_an_object", "The body has to be a JSON object.")
-        _check(body, "", depth=1)
+        _check(body)
         return body
 
 
@@ -85,20 +78,28 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check(value: Any, pointer: str, *, depth: int) -> None:
-    """Look at every value. Raises `BadBody` for the first that cannot be kept."""
+def _check(value: Any, *path: str) -> None:
+    """Look at every value. Raises `BadBody` for the first that cannot be kept.
+
+    The pointer is made for that one alone: made for each value, it would copy a long name as often as there are values.
+    """
     if isinstance(value, str):
         if FORBIDDEN.search(value):
-            raise BadBody(pointer, "control_character", "Control characters are not allowed.")
+            raise BadBody(_pointer(path), "control_character", "Control characters are not allowed.")
     elif isinstance(value, dict | list):
-        if depth > MAX_DEPTH:
-            raise BadBody(pointer, "too_deep", f"More than {MAX_DEPTH} levels of nesting.")
+        if len(path) >= MAX_DEPTH:
+            raise BadBody(_pointer(path), "too_deep", f"More than {MAX_DEPTH} levels of nesting.")
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
             if FORBIDDEN.search(str(name)):
-                raise BadBody(pointer, "control_character", "Control characters are not allowed in a field's name.")
-            _check(inner, pointer + step(str(name)), depth=depth + 1)
+                detail = "Control characters are not allowed in a field's name."
+                raise BadBody(_pointer(path), "control_character", detail)
+            _check(inner, *path, str(name))
     elif value is not None and not -MAX_NUMBER <= value <= MAX_NUMBER:
-        raise BadBody(pointer, "number_out_of_range", "The number is too large; send it as a string.")
+        raise BadBody(_pointer(path), "number_out_of_range", "The number is too large; send it as a string.")
+
+
+def _pointer(path: Sequence[str]) -> str:
+    return "".join(map(step, path))
 
 
 def step(name: str) -> str:

@@ -19,11 +19,8 @@ from orders.lifecycle import Status
 from orders.models import Order, StatusChange
 from orders.selectors import snapshot
 from orders.services import Outcome
+from orders.shapes import MAX_ITEMS, MAX_METADATA, MAX_NAME, MAX_QUANTITY, MAX_SKU
 
-#: An order travels whole in every notification of it, so what it may hold is what a phone should have to load: with
-#: these bounds at most some 70 KB, commonly one.
-MAX_ITEMS = 200
-MAX_METADATA = 8_000
 #: Last parts of URLs below /orders that are not orders.
 RESERVED_NUMBERS = frozenset({"batch"})
 
@@ -52,9 +49,9 @@ class StrictSerializer(serializers.Serializer):
 class ItemSerializer(StrictSerializer):
     """One line of an order."""
 
-    sku = Text(max_length=64)
-    name = Text(max_length=200)
-    quantity = Whole(min_value=1, max_value=1_000_000)
+    sku = Text(max_length=MAX_SKU)
+    name = Text(max_length=MAX_NAME)
+    quantity = Whole(min_value=1, max_value=MAX_QUANTITY)
 
 
 class OrderFieldsSerializer(StrictSerializer):

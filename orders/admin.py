@@ -9,13 +9,16 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import models
 from django.db.models import Model, QuerySet, URLField
-from django.forms import HiddenInput, IntegerField, ModelForm
+from django.forms import HiddenInput, IntegerField, JSONField, ModelForm
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from orders import services
 from orders.lifecycle import Status
 from orders.models import Change, Order, StaleOrder, StatusChange
+from orders.shapes import check_items, check_metadata, check_values
 
 
 class StatusChangeInline(admin.TabularInline):
@@ -49,6 +52,31 @@ def _mover(to: Status) -> Any:
     return move
 
 
+#: Characters of a JSON field, far more than its bounds let pass: Python takes its time for numbers of many digits.
+MAX_JSON = 200_000
+
+
+class JSONText(JSONField):
+    """Django's, which takes nothing that is too long, too deep or has numbers of thousands of digits for JSON."""
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and len(value) > MAX_JSON:
+            raise ValidationError("This is too long.", code="max_length")
+        try:
+            found = super().to_python(value)
+        except (ValueError, RecursionError):
+            raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": ""}) from None
+        check_values(found)
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            self.to_python(data)
+        except ValidationError:
+            return InvalidJSONInput(data)
+        return super().bound_data(data, initial)
+
+
 class OrderForm(ModelForm):
     """Holds the version that its fields were filled from: somebody may have changed the order while it was open."""
 
@@ -57,6 +85,19 @@ class OrderForm(ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["seen_version"].initial = self.instance.version
+
+    def clean_items(self) -> Any:
+        """Django looks at no value that it takes for empty, whatever it is."""
+        items = self.cleaned_data["items"]
+        items = [] if items is None else items
+        check_items(items)
+        return items
+
+    def clean_metadata(self) -> Any:
+        metadata = self.cleaned_data["metadata"]
+        metadata = {} if metadata is None else metadata
+        check_metadata(metadata)
+        return metadata
 
     def clean(self) -> dict[str, Any] | None:
         fields = super().clean()
@@ -85,7 +126,10 @@ class OrderAdmin(admin.ModelAdmin):
     inlines = (StatusChangeInline,)
     actions = [_mover(status) for status in Status]
     # An address that is typed without a scheme is a carrier's, and those speak https.
-    formfield_overrides = {URLField: {"assume_scheme": "https"}}
+    formfield_overrides = {
+        URLField: {"assume_scheme": "https"},
+        models.JSONField: {"form_class": JSONText, "decoder": None},
+    }
 
     def get_readonly_fields(self, request: HttpRequest, obj: Order | None = None) -> tuple[str, ...]:
         fixed = ("version", "status_since", "created_at", "updated_at")

@@ -18,6 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from orders.lifecycle import Status
+from orders.shapes import have_a_year
 from orders.signals import orders_created, statuses_changed
 
 
@@ -83,6 +84,9 @@ class StatusChange(models.Model):
             models.CheckConstraint(
                 condition=Q(applied=False) | ~Q(from_status=models.F("to_status")),
                 name="change_applied_moves",
+            ),
+            models.CheckConstraint(
+                condition=have_a_year("occurred_at", "recorded_at"), name="change_times_have_a_year"
             ),
         )
 

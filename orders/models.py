@@ -7,11 +7,13 @@ How an order is saved is in `saving`, what is recorded of a change in `history`;
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import FieldError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator, URLValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.signals import post_save
@@ -20,9 +22,14 @@ from django.utils import timezone
 from orders.history import Change, StatusChange
 from orders.lifecycle import Status
 from orders.saving import RecordedModel, StaleOrder, record_save
+from orders.shapes import Readable, check_items, check_metadata, have_a_year
 
 #: Django looks for the models of an app in this module.
 __all__ = ["Change", "Order", "StaleOrder", "StatusChange"]
+
+
+#: The largest that `Order.total` has digits for; NaN is more in PostgreSQL.
+MAX_TOTAL = Decimal("9999999999.99")
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -61,7 +68,8 @@ class Order(RecordedModel):
     carrier = models.CharField(max_length=64, blank=True)
     # Never a key: carriers recycle tracking numbers.
     tracking_number = models.CharField(max_length=64, blank=True)
-    tracking_url = models.URLField(max_length=500, blank=True)
+    # Pages make a link of it; Django's own validator would take ftp too.
+    tracking_url = models.URLField(max_length=500, blank=True, validators=[URLValidator(schemes=["http", "https"])])
     estimated_delivery = models.DateField(null=True, blank=True)
     currency = models.CharField(
         max_length=3,
@@ -72,8 +80,8 @@ class Order(RecordedModel):
         max_digits=12, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)]
     )
     # Shown, never queried: a list of {"sku", "name", "quantity"}.
-    items = models.JSONField(default=list, blank=True)
-    metadata = models.JSONField(default=dict, blank=True)
+    items = models.JSONField(default=list, blank=True, decoder=Readable, validators=[check_items])
+    metadata = models.JSONField(default=dict, blank=True, decoder=Readable, validators=[check_metadata])
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -121,6 +129,18 @@ class Order(RecordedModel):
             models.CheckConstraint(condition=~Q(number=""), name="order_number_is_not_empty"),
             models.CheckConstraint(
                 condition=Q(total__isnull=True) | Q(total__gte=0), name="order_total_is_not_negative"
+            ),
+            # What PostgreSQL has beyond them no Python reads, and one such row would fail every list that it stands in.
+            models.CheckConstraint(
+                condition=Q(total__isnull=True) | Q(total__lte=MAX_TOTAL), name="order_total_is_a_number"
+            ),
+            models.CheckConstraint(
+                condition=Q(estimated_delivery__isnull=True) | Q(estimated_delivery__range=(date.min, date.max)),
+                name="order_dates_have_a_year",
+            ),
+            models.CheckConstraint(
+                condition=have_a_year("placed_at", "status_since", "created_at", "updated_at"),
+                name="order_times_have_a_year",
             ),
         )
 

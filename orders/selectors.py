@@ -12,6 +12,7 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from orders.models import Order, StatusChange
+from orders.shapes import lines_of, link_of, object_of
 
 
 def orders_visible_to(user: User | AnonymousUser) -> QuerySet[Order]:
@@ -80,7 +81,7 @@ def snapshot(order: Order) -> dict[str, Any]:
     """The order as the world sees it, ready for JSON: the API's answer and what every notification carries.
 
     It is whole on purpose: one snapshot repairs everything that was missed before it. Times are RFC 3339 in UTC, the
-    total is a decimal string, `estimated_delivery` is a date.
+    total is a decimal string, `estimated_delivery` is a date. What raw SQL has left that cannot be shown is left out (`shapes`).
     """
     return {
         "number": order.number,
@@ -91,12 +92,12 @@ def snapshot(order: Order) -> dict[str, Any]:
         "placed_at": rfc3339(order.placed_at),
         "carrier": order.carrier,
         "tracking_number": order.tracking_number,
-        "tracking_url": order.tracking_url,
+        "tracking_url": link_of(order.tracking_url),
         "estimated_delivery": order.estimated_delivery.isoformat() if order.estimated_delivery else None,
         "currency": order.currency,
         "total": None if order.total is None else f"{Decimal(order.total):.2f}",
-        "items": order.items,
-        "metadata": order.metadata,
+        "items": lines_of(order.items),
+        "metadata": object_of(order.metadata),
     }
 
 

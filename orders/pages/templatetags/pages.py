@@ -10,8 +10,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from orders.lifecycle import Status
+from orders.models import Order
 from orders.pages import wording
 from orders.selectors import rfc3339
+from orders.shapes import lines_of, link_of
 
 register = template.Library()
 
@@ -29,11 +31,23 @@ def ahead(status: str) -> list[wording.Words]:
 
 
 @register.filter
-def item_line(items: list[dict[str, Any]]) -> str:
+def lines(order: Order) -> list[dict[str, Any]]:
+    """What is in an order, as far as it can be shown."""
+    return lines_of(order.items)
+
+
+@register.filter
+def item_line(order: Order) -> str:
     """`2 × Assam tea · Teapot`: what is in an order, in one line."""
     return " · ".join(
-        f"{item['quantity']} × {item['name']}" if item["quantity"] > 1 else item["name"] for item in items
+        f"{line['quantity']} × {line['name']}" if line["quantity"] > 1 else line["name"] for line in lines(order)
     )
+
+
+@register.filter
+def link(order: Order) -> str:
+    """Where to track the parcel; nothing that is no address of the web."""
+    return link_of(order.tracking_url)
 
 
 @register.simple_tag
