@@ -24,12 +24,16 @@ from orders.services import OrderError, Outcome
 
 #: Lines of one batch. All of them are locked until the commit; a larger file is an import.
 MAX_LINES = 1_000
+#: Errors of one line that are told: a thousand lines with all of theirs would be ten times what was sent.
+MAX_ERRORS = 5
+#: Characters of an order's number.
+MAX_NUMBER = 64
 
 
 class LineSerializer(StrictSerializer):
     """One change of a status, and what a shipment brings along."""
 
-    number = Text(max_length=64)
+    number = Text(max_length=MAX_NUMBER)
     status = serializers.ChoiceField(choices=Status.choices)
     occurred_at = Moment(required=False)
     note = Text(max_length=500, allow_blank=True, required=False)
@@ -132,9 +136,9 @@ def _checked(check: LineSerializer, index: int, given: Any) -> Checked:
             HTTPStatus.BAD_REQUEST,
             code="invalid",
             detail="The line has fields that cannot be accepted.",
-            errors=problems.pointers(error.get_full_details(), f"/changes/{index}"),
+            errors=problems.pointers(error.get_full_details(), f"/changes/{index}")[:MAX_ERRORS],
         )
-        return {"number": number if isinstance(number, str) else None, "problem": problem}
+        return {"number": number[:MAX_NUMBER] if isinstance(number, str) else None, "problem": problem}
     return Line(
         number=fields.pop("number"),
         to=fields.pop("status"),

@@ -18,6 +18,8 @@ from orders.shapes import FORBIDDEN, MAX_DEPTH, MAX_NUMBER
 
 #: Bytes of one body. A batch of 1,000 changes takes some 200 KB; nobody who sends five times that sends one batch.
 MAX_BYTES = 1_000_000
+#: Characters of a pointer: enough to find the place, and not the megabyte that a name may have.
+MAX_POINTER = 200
 
 
 class BadBody(APIException):
@@ -26,7 +28,7 @@ class BadBody(APIException):
     status_code = HTTPStatus.BAD_REQUEST
 
     def __init__(self, pointer: str, code: str, detail: str) -> None:
-        self.errors = [{"pointer": pointer, "code": code, "detail": detail}]
+        self.errors = [{"pointer": pointer[:MAX_POINTER], "code": code, "detail": detail}]
         super().__init__(detail, code)
 
 

@@ -11,8 +11,9 @@ object.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, NotRequired, TypedDict
 
 from django.core.exceptions import PermissionDenied
@@ -23,7 +24,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from api import throttling
-from api.parsers import step
+from api.parsers import MAX_POINTER, step
 from notifications import problems
 from notifications.problems import CONTENT_TYPE, FieldError
 from orders import bulk, services
@@ -44,6 +45,10 @@ STATUS_OF_RULE: dict[type[services.OrderError], HTTPStatus] = {
     bulk.OrderUnknown: HTTPStatus.NOT_FOUND,
     bulk.DetailsDiffer: HTTPStatus.CONFLICT,
 }
+#: Errors that one problem tells of, and characters of what it repeats: whoever sends a megabyte of mistakes is told of
+#: the first ones, and not sent ten megabytes.
+MAX_ERRORS = 50
+MAX_DETAIL = 300
 #: The field that a rule is about.
 POINTER_OF_RULE: dict[type[services.OrderError], str] = {
     services.NumberTaken: "/number",
@@ -79,7 +84,7 @@ def handle(error: Exception, _context: dict[str, Any]) -> Response | None:
         return problem(
             HTTPStatus(error.status_code),
             code=str(getattr(error.detail, "code", error.default_code)),
-            detail=str(error.detail),
+            detail=str(error.detail)[:MAX_DETAIL],
             errors=getattr(error, "errors", []),
             headers=_headers(error),
         )
@@ -197,14 +202,17 @@ def _headers(error: exceptions.APIException) -> dict[str, str]:
 
 
 def pointers(details: Any, pointer: str = "") -> list[FieldError]:
-    """REST framework's nested error details, flattened."""
-    if isinstance(details, dict) and set(details) == {"message", "code"} and isinstance(details["code"], str):
-        return [{"pointer": pointer, "code": str(details["code"]), "detail": str(details["message"])}]
-    found: list[FieldError] = []
-    if isinstance(details, dict):
+    """REST framework's nested error details, flattened: the first `MAX_ERRORS`, each cut to what can be read."""
+    return list(islice(_pointers(details, pointer), MAX_ERRORS))
+
+
+def _pointers(details: Any, pointer: str) -> Iterator[FieldError]:
+    if isinstance(details, dict) and details.keys() == {"message", "code"} and isinstance(details["code"], str):
+        detail = str(details["message"])[:MAX_DETAIL]
+        yield {"pointer": pointer[:MAX_POINTER], "code": str(details["code"]), "detail": detail}
+    elif isinstance(details, dict):
         for name, inner in details.items():
-            found += pointers(inner, pointer if name == "non_field_errors" else pointer + step(str(name)))
+            yield from _pointers(inner, pointer if name == "non_field_errors" else pointer + step(str(name)))
     elif isinstance(details, list):
         for inner in details:  # several complaints about one value: items of lists come as dictionaries by index
-            found += pointers(inner, pointer)
-    return found
+            yield from _pointers(inner, pointer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -21,6 +22,8 @@ from orders.selectors import snapshot
 from orders.services import Outcome
 from orders.shapes import MAX_ITEMS, MAX_METADATA, MAX_NAME, MAX_QUANTITY, MAX_SKU
 
+#: Unknown fields that are told of.
+MAX_UNKNOWN = 50
 #: Last parts of URLs below /orders that are not orders.
 RESERVED_NUMBERS = frozenset({"batch"})
 
@@ -35,7 +38,7 @@ class StrictSerializer(serializers.Serializer):
             return super().to_internal_value(data)  # complains
         errors: dict[str, Any] = {}
         known = {name for name, field in self.fields.items() if not field.read_only}
-        for name in data.keys() - known:
+        for name in islice((name for name in data if name not in known), MAX_UNKNOWN):
             errors[name] = [self.unknown]
         try:
             value = super().to_internal_value(data)

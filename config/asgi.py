@@ -22,6 +22,7 @@ from django.urls import path  # noqa: E402
 from config import database  # noqa: E402
 from config.bodies import Bodies  # noqa: E402
 from config.bridge import Bridge  # noqa: E402
+from config.cookies import Cookies  # noqa: E402
 from config.health import Probes  # noqa: E402
 from config.login_queue import LogInQueue  # noqa: E402
 from config.metrics import count_sockets  # noqa: E402
@@ -63,7 +64,7 @@ database.bound_statements()
 application = ProtocolTypeRouter(
     {
         "lifespan": Lifespan(counting, watched, topics=(board,)),
-        "http": Identified(Probes(StaticFiles(http), threads)),
-        "websocket": Authentication(URLRouter(sockets)),
+        "http": Cookies(Identified(Probes(StaticFiles(http), threads))),
+        "websocket": Cookies(Authentication(URLRouter(sockets))),
     }
 )

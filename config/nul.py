@@ -1,8 +1,9 @@
-"""NUL, which no text in PostgreSQL can have: it is stopped before anything is looked up by it."""
+"""What nothing may be looked up by: NUL, which no text in PostgreSQL can have, and queries longer than any of ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
@@ -10,6 +11,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 
 from api.problems import PREFIX
 from notifications.access import credentials
+
+#: Characters of a query. The longest of ours are cursors, and the admin's memory of a filtered list; the admin's search
+#: takes each word for a condition.
+MAX_QUERY = 2_000
 
 
 class NoNul:
@@ -22,6 +27,8 @@ class NoNul:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if len(request.META["QUERY_STRING"]) > MAX_QUERY:
+            return HttpResponse(status=HTTPStatus.REQUEST_URI_TOO_LONG)
         if "\0" in request.path_info:
             raise Http404
         if "%00" in request.META["QUERY_STRING"] and not request.path_info.startswith(PREFIX):

@@ -37,6 +37,8 @@ NEWEST_UPDATES = 50
 #: Orders in one column of the board, and orders that a search shows.
 ORDERS_IN_A_COLUMN = 50
 ORDERS_FOUND = 200
+#: Characters of a search: no number, name or tracking number has more.
+LONGEST_SEARCH = 150
 
 
 @require_GET
@@ -89,7 +91,7 @@ def mark_read(request: HttpRequest) -> HttpResponse:
 def board(request: HttpRequest) -> HttpResponse:
     """All orders by status, newest first, or those that `?q=` finds."""
     position = stream.position(_user_id(request))
-    text = request.GET.get("q", "").strip()
+    text = request.GET.get("q", "").strip()[:LONGEST_SEARCH]
     visible = orders_visible_to(request.user)
     columns: dict[Status, list[Order]] = {status: [] for status in Status}
     if text:
