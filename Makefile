@@ -22,7 +22,7 @@ DEPLOYED := DEBUG=0 SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secre
 	DATABASE_URL=postgres://orderwire@db.example/orderwire REDIS_URL=redis://redis.example/0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run worker beat test test-client screenshots bench check format lock
+.PHONY: help install run worker beat test test-client screenshots audit bench check format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,9 +74,15 @@ check: install ## Formatting, lint, types, import rules, missing migrations, dep
 	$(BIN)/ruff check .
 	DEBUG=1 $(BIN)/mypy .
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --severity-level medium --recursive api config notifications orders examples deploy manage.py
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	@echo "manage.py check --deploy --fail-level WARNING"
 	@$(DEPLOYED) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+# Not part of `check`: it asks a database on the network, which is not reached from everywhere.
+audit: install ## Look for known vulnerabilities in what requirements.lock names (needs the network, and pip-audit)
+	@command -v pip-audit >/dev/null || { echo "pip-audit is not installed: pipx install pip-audit" >&2; exit 1; }
+	pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
 bench: install ## Print what a connection, a delivery and a request cost the server, the tutorial version beside (some minutes)
 	$(BIN)/python -m benchmarks.delivery $(ARGS)

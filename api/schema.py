@@ -43,7 +43,7 @@ def etag(*statuses: int) -> OpenApiParameter:
 
 
 #: What any operation may answer beside its own: refused, not to be had as the caller wants it, too often, not now.
-EVERYWHERE = (400, 401, 403, 406, 429, 503)
+EVERYWHERE = (400, 401, 403, 406, 414, 429, 503)
 #: `parsers.FORBIDDEN`, for a schema: surrogates cannot be written in one, and no UTF-8 text has them.
 NO_CONTROL_CHARACTERS = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
 #: With a body: without a length, too large, not JSON.

@@ -21,6 +21,7 @@ from api.fields import Moment, Text
 from api.serializers import StrictSerializer
 from notifications.access import credentials, tickets
 from notifications.access.credentials import Credential
+from notifications.access.delegation import ACT_FOR_OTHERS, may_act_for
 
 
 class TicketSerializer(StrictSerializer):
@@ -55,10 +56,10 @@ class TicketsView(APIView):
         if customer is None or (customer == request.user.get_username() and _is_customer(request.user)):
             user_id: int = request.user.pk  # type: ignore[assignment]  # permission_classes let nobody else in
             issued = tickets.issue(user_id, by=_credential(request))
-        elif request.user.has_perm("notifications.issue_ticket"):
-            issued = tickets.issue(_customer(customer).pk, by=_credential(request))
+        elif request.user.has_perm(ACT_FOR_OTHERS):
+            issued = tickets.issue(_customer(customer, maker=request.user).pk, by=_credential(request))
         else:
-            raise PermissionDenied("Tickets for others need the permission notifications.issue_ticket.")
+            raise PermissionDenied(f"Tickets for others need the permission {ACT_FOR_OTHERS}.")
         headers = {"Cache-Control": "no-store"}
         return Response(TicketSerializer(issued).data, status=status.HTTP_201_CREATED, headers=headers)
 
@@ -74,10 +75,10 @@ def _credential(request: Request) -> Credential:
     return found
 
 
-def _customer(name: str) -> Any:
-    """The customer of that name; raises ValidationError."""
+def _customer(name: str, *, maker: Any) -> Any:
+    """The customer of that name, for whom `maker` may act; raises ValidationError."""
     customer = get_user_model()._default_manager.filter(username=name, is_active=True).first()
-    if customer is None or not _is_customer(customer):
+    if customer is None or not (_is_customer(customer) and may_act_for(maker, customer)):
         raise serializers.ValidationError({"customer": ["There is no customer of that name."]}, code="unknown_customer")
     return customer
 

@@ -269,6 +269,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 # Both speak for names that are not ours: a subdomain of the shop must not decide for the shop's whole domain.
 HSTS_INCLUDE_SUBDOMAINS: bool = read(flag, "HSTS_INCLUDE_SUBDOMAINS", False)
 HSTS_PRELOAD: bool = read(flag, "HSTS_PRELOAD", False)
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # which recommend both to everybody
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS_INCLUDE_SUBDOMAINS
 SECURE_HSTS_PRELOAD = HSTS_PRELOAD
 # Names of our own: two Django sites on one host would log each other's users out. With __Host- a browser takes the

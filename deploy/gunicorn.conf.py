@@ -51,8 +51,8 @@ keepalive = 75
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 
 # Each worker proves that it lives by touching a file; on a disk that hesitates, it would look dead.
-if os.access("/dev/shm", os.W_OK):  # noqa: S108 -- gunicorn makes an unnamed file there
-    worker_tmp_dir = "/dev/shm"  # noqa: S108
+if os.access("/dev/shm", os.W_OK):  # noqa: S108 -- gunicorn makes an unnamed file there # nosec B108
+    worker_tmp_dir = "/dev/shm"  # noqa: S108 # nosec B108
 
 # gunicorn 25.1 and newer open a control socket in the home directory: two deployments of one user would collide there,
 # and a read-only file system refuses it.

@@ -81,7 +81,7 @@ def snapshot(order: Order) -> dict[str, Any]:
     """The order as the world sees it, ready for JSON: the API's answer and what every notification carries.
 
     It is whole on purpose: one snapshot repairs everything that was missed before it. Times are RFC 3339 in UTC, the
-    total is a decimal string, `estimated_delivery` is a date. What raw SQL has left that cannot be shown is left out (`shapes`).
+    total is a decimal string, `estimated_delivery` is a date. What cannot be shown is left out (`shapes`).
     """
     return {
         "number": order.number,

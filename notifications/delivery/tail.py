@@ -58,7 +58,7 @@ def changes_since(mark: Mark | None) -> Changes:
     with connection.cursor() as cursor:
         cursor.execute(
             # The revocations first: they give the columns of the union their types.
-            f"SELECT 'revoked', user_id, 0, {revocations}.key, at FROM {revocations} WHERE at >= %s "  # noqa: S608
+            f"SELECT 'revoked', user_id, 0, {revocations}.key, at FROM {revocations} WHERE at >= %s "  # noqa: S608 # nosec B608
             "UNION ALL SELECT 'head', CAST(stream_id AS text), max(seq), '', NULL "
             f"FROM {log} WHERE tx >= %s {until} GROUP BY stream_id "
             f"UNION ALL SELECT 'mark', '', {following}, '', NULL {source}",

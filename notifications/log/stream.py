@@ -120,7 +120,7 @@ def _advance(counts: Mapping[UserKey, int]) -> dict[UserKey, tuple[int, str]]:
         parameters = [value for key in some for value in (users.column(key), new_stream_id(), counts[key])]
         with connection.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {table} (user_id, uid, head, read_up_to, trimmed_up_to) VALUES {values} "  # noqa: S608
+                f"INSERT INTO {table} (user_id, uid, head, read_up_to, trimmed_up_to) VALUES {values} "  # noqa: S608 # nosec B608
                 f"ON CONFLICT (user_id) DO UPDATE SET head = {table}.head + excluded.head "
                 "RETURNING user_id, head, uid",
                 parameters,
@@ -242,7 +242,7 @@ def _transaction_number() -> Any:
     with connection.cursor() as cursor:
         cursor.execute(
             # Without the row, in a database from before the counter, it begins above what the log holds.
-            f"INSERT INTO {writes} (id, tx) SELECT 1, coalesce(max(tx), 0) + 1 FROM {log} WHERE true "  # noqa: S608
+            f"INSERT INTO {writes} (id, tx) SELECT 1, coalesce(max(tx), 0) + 1 FROM {log} WHERE true "  # noqa: S608 # nosec B608
             f"ON CONFLICT (id) DO UPDATE SET tx = {writes}.tx + 1 RETURNING tx"
         )
         return cursor.fetchone()[0]

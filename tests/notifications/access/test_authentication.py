@@ -114,7 +114,9 @@ async def test_a_get_from_an_allowed_origin_may(session: str):
 
 
 async def test_the_origin_is_asked_before_the_session(session: str):
-    assert await authenticated(f"orderwire_session={session}", origin="https://evil.example") is CloseCode.FORBIDDEN_ORIGIN
+    assert (
+        await authenticated(f"orderwire_session={session}", origin="https://evil.example") is CloseCode.FORBIDDEN_ORIGIN
+    )
 
 
 @pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("connection already closed")])

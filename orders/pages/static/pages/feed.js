@@ -36,7 +36,10 @@ async function snapshot() {
   return { stream, head: Number(head), unread: Number(unread), page };
 }
 
-export const feed = new Orderwire({ url: socket, user, stream, after: Number(head), orders: versions(), snapshot });
+export const feed = new Orderwire({
+  url: socket, user, stream, after: Number(head), orders: versions(), snapshot,
+  csrf: () => document.querySelector("[name=csrfmiddlewaretoken]").value,
+});
 
 showUnread(Number(unread));
 showState(feed.state);
