@@ -233,6 +233,13 @@ def test_nothing_has_to_be_set_for_local_use():
     assert found == {"ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]"], "HTTPS_ONLY": False}
 
 
+def test_tasks_are_read_as_json_alone():
+    """Whoever may write to the broker writes tasks; with pickle, programs."""
+    program = "from config.celery import app; print(app.conf.accept_content, app.conf.task_serializer)"
+    done = start([sys.executable, "-c", program])
+    assert done.stdout.strip() == "['json'] json", done.stderr
+
+
 # The documentation.
 
 

@@ -48,7 +48,7 @@ def test_a_body_over_a_megabyte_is_a_problem_of_the_api(web: Web, deployment: De
 
 
 def test_an_upload_beyond_what_django_takes_is_refused(web: Web):
-    with httpx.Client(base_url=web.url, cookies={"sessionid": "any"}) as browser:
+    with httpx.Client(base_url=web.url, cookies={"orderwire_session": "any"}) as browser:
         answer = browser.post("/login", files={"file": b"x" * 3_000_000}, headers={"Referer": web.url})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 

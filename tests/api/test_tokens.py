@@ -111,3 +111,12 @@ def test_a_token_is_changed_by_nobody(admin: Client, alice: Any):
     token, _ = AuthToken.objects.create(alice)
     page = admin.post(f"/admin/knox/authtoken/{token.digest}/change/", {"user": alice.pk})
     assert page.status_code == 403
+
+
+def test_a_token_stays_when_the_password_changes_and_ends_with_the_account(as_alice: Api, alice: AbstractUser):
+    alice.set_password("another passw0rd")
+    alice.save()
+    assert as_alice.get("tokens").status == 200
+    alice.is_active = False
+    alice.save()
+    assert as_alice.get("tokens").code == "invalid_token"
