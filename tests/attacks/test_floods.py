@@ -12,7 +12,6 @@ import pytest
 from tests.attacks.raw import CONTINUATION, PING, TEXT, connected, frame, get, is_cut_off, rest, shake_hands
 from tests.conftest import Deploy
 from tests.deployment import Deployment, Web
-from tests.polling import poll
 from tests.sockets import close_code, socket
 from tests.sockets import frame as next_frame
 
@@ -82,17 +81,3 @@ async def test_pings_of_an_honest_client_are_answered(served: tuple[Deployment, 
     async with socket(web, deployment.token("alice")) as connection:
         for _ in range(20):
             await (await connection.ping())
-
-
-def test_a_refused_socket_ends_also_when_its_client_says_nothing(deploy: Deploy):
-    """A close frame that is not answered, and a reader that does not read it, hold a connection for some seconds."""
-    web = deploy().web()
-    with connected(web) as [connection]:
-        shake_hands(connection)
-        here = connection.getsockname()[1]
-        [worker] = web.worker_pids()
-
-        def is_gone() -> bool:
-            return all(c.raddr and c.raddr.port != here for c in psutil.Process(worker).net_connections() if c.raddr)
-
-        poll(is_gone, within=30)
