@@ -53,9 +53,10 @@ def test_a_stream_behind_which_more_is_pipelined_ends_when_its_client_goes(deplo
 
     def another_may_follow() -> bool:
         with httpx.stream("GET", f"{web.url}/api/v1/stream", headers=dict([bearer.split(": ")])) as answer:
-            return "welcome" in next(line for line in answer.iter_lines() if line.startswith("data:"))
+            return "welcome" in next((line for line in answer.iter_lines() if line.startswith("data:")), "")
 
-    poll(another_may_follow)
+    poll(another_may_follow, within=30)
+    assert "ended in an error" not in web.log()  # it was told, and did not find out with the next ping
 
 
 def test_a_websocket_behind_a_request_that_is_not_answered_yet_is_refused(deploy: Deploy):
