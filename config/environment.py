@@ -96,6 +96,17 @@ def faults(value: str) -> dict[str, Any]:
     return found
 
 
+def one_of(*known: str) -> Callable[[str], str]:
+    """A kind whose values are these words, in whichever case they are written."""
+
+    def word(value: str) -> str:
+        if value.lower() not in known:
+            raise ValueError(f"it is one of {', '.join(known)}")
+        return value.lower()
+
+    return word
+
+
 def flag(value: str) -> bool:
     word = value.lower()
     if word in ("1", "true", "yes", "on"):

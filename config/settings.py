@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from config import cache, logs
 from config.connections import (
     SQLITE,
     broker_url,
@@ -20,7 +21,7 @@ from config.connections import (
     database,
     redis_urls,
 )
-from config.environment import faults, flag, origins, positive, rate, read, seconds, stop, text, words
+from config.environment import faults, flag, one_of, origins, positive, rate, read, seconds, stop, text, words
 from notifications.hints.redis_urls import database_number, sentinel
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -120,9 +121,7 @@ CHANNEL_PREFIX: str = read(channel_prefix, "CHANNEL_PREFIX", default_prefix)
 #: Keys that hints are encrypted and signed with; without any, Redis' owner can forge them (docs/operations.md).
 CHANNEL_KEYS: list[str] = read(channel_keys, "CHANNEL_KEYS", [])
 #: What carries hints over Redis: our layer, or the pub/sub or the core layer of channels-redis.
-CHANNEL_LAYER: str = read(text, "CHANNEL_LAYER", "redis")
-if CHANNEL_LAYER not in ("redis", "pubsub", "core"):
-    raise stop("CHANNEL_LAYER is not usable: it is one of redis, pubsub, core.")
+CHANNEL_LAYER: str = read(one_of("redis", "pubsub", "core"), "CHANNEL_LAYER", "redis")
 
 if REDIS_URLS:
     CHANNEL_LAYERS: dict[str, Any] = {
@@ -144,24 +143,8 @@ if HINT_FAULTS:
 
 # The cache counts requests (api/throttling.py) and keeps nothing that cannot be lost. Django's backend knows no
 # Sentinel: there, as without Redis, each process counts for itself.
-if REDIS_URLS and sentinel(REDIS_URLS[0]) is None:
-    CACHES: dict[str, Any] = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": REDIS_URLS[0],
-            "KEY_PREFIX": CHANNEL_PREFIX,
-            # A counter is worth no more than a fraction of what a request takes. No pickles: see config/cache.py.
-            "OPTIONS": {
-                "serializer": "config.cache.JsonSerializer",
-                "socket_connect_timeout": 0.2,
-                "socket_timeout": 0.2,
-            },
-        }
-    }
-else:
-    CACHES = {
-        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}
-    }
+in_redis = bool(REDIS_URLS) and sentinel(REDIS_URLS[0]) is None
+CACHES: dict[str, Any] = {"default": cache.redis(REDIS_URLS[0], CHANNEL_PREFIX) if in_redis else cache.IN_PROCESS}
 
 CELERY_BROKER_URL: str | None = read(broker_url, "CELERY_BROKER_URL", None)
 #: Seconds until Redis gives an unacknowledged task to another worker: above the time limit, or tasks run twice at once.
@@ -360,37 +343,6 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
-LOG_LEVEL: str = read(text, "LOG_LEVEL", "info").upper()
-if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
-    raise stop("LOG_LEVEL is not usable: it is one of debug, info, warning, error, critical.")
-# At DEBUG, libraries log what passes through them: headers and frames with cookies, tokens and tickets, statements and
-# tasks with their values. So DEBUG is for our own rooms. gunicorn and uvicorn: deploy/gunicorn.conf.py.
-LIBRARIES_LEVEL = "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL
-LOG_FORMAT: str = read(text, "LOG_FORMAT", "console")
-if LOG_FORMAT not in ("console", "json"):
-    raise stop("LOG_FORMAT is not usable: it is console or json.")
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "console": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s",
-            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-        },
-    },
-    "filters": {"request_id": {"()": "config.request_id.RequestIdFilter"}},
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request_id"]},
-    },
-    "root": {"handlers": ["stderr"], "level": LIBRARIES_LEVEL},
-    "loggers": {
-        **{room: {"level": LOG_LEVEL} for room in ("api", "config", "notifications", "orders")},
-        # Django's own handlers would print every line a second time.
-        "django": {"handlers": [], "level": LIBRARIES_LEVEL},
-        # Refusals are answers, not incidents.
-        "django.request": {"level": "ERROR"},
-    },
-}
+LOG_LEVEL: str = read(one_of("debug", "info", "warning", "error", "critical"), "LOG_LEVEL", "info").upper()
+LOG_FORMAT: str = read(one_of("console", "json"), "LOG_FORMAT", "console")
+LOGGING = logs.configuration(level=LOG_LEVEL, form=LOG_FORMAT)

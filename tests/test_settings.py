@@ -245,7 +245,7 @@ def test_tasks_are_read_as_json_alone():
 
 def read_by_the_code() -> set[str]:
     """Each variable that the settings and the servers' configuration read."""
-    settings = re.findall(r'\bread\((?:[\w.]+|partial\(.*?\)), "([A-Z_]+)"', (ROOT / "config/settings.py").read_text())
+    settings = re.findall(r'\bread\((?:[\w.]+|\w+\(.*?\)), "([A-Z_]+)"', (ROOT / "config/settings.py").read_text())
     gunicorn = re.findall(
         r'(?:environ\.get\(|read\(\w+, )["\']([A-Z_]+)["\']', (ROOT / "deploy/gunicorn.conf.py").read_text()
     )
