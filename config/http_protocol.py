@@ -4,6 +4,7 @@
 - Of requests that are pipelined only a few wait, and each of them learns when the client has gone: uvicorn tells the
   last one only, and an answer to an earlier one would wait for ever.
 - A connection that is closed while its client reads slowly has a time to end.
+- While the process drains, each answer is the last one of its connection, and says so (RFC 9112, 9.6).
 - Each request knows its connection (`clients.Connection`), so that the code that answers can drop it.
 
 `config.admission` says which connections are let in; a surplus one reaches the probes only.
@@ -175,12 +176,19 @@ class HttpProtocol(HttpToolsProtocol):
         self._running = cycle
         if self._is_surplus and cycle.scope["path"] not in PROBES:
             app = _refuse_surplus
-        super()._start_asgi_task(cycle, self._watched(app))
+        super()._start_asgi_task(cycle, self._watched(app, cycle))
 
-    def _watched(self, app: Any) -> Any:
+    def _watched(self, app: Any, cycle: RequestResponseCycle) -> Any:
         async def watched(scope: Any, receive: Any, send: Any) -> None:
+            async def sending(message: Any) -> None:
+                if message["type"] == "http.response.start" and self.app_state["hub"].draining:
+                    # The client hears that this answer is the last one. Otherwise its next request could be on its way
+                    # when the process ends and resets the connection.
+                    cycle.keep_alive = False
+                await send(message)
+
             try:
-                await app(scope, receive, send)
+                await app(scope, receive, sending)
             finally:
                 self.loop.call_soon(self._end_in_time)  # after uvicorn has closed the connection, if it does
 

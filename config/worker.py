@@ -23,6 +23,9 @@ from config.admission import bound_by_open_files
 from config.http_protocol import HttpProtocol
 from config.socket_protocol import SocketProtocol
 
+#: How often a process that ends looks whether its connections have ended, in seconds: often within any drain.
+LOOK_SECONDS = 0.1
+
 #: How often gunicorn has reloaded, in memory that its workers share.
 _reloads = mmap.mmap(-1, 1)
 
@@ -52,12 +55,23 @@ class DrainingServer(Server):
             # answering, so that a load balancer sees readiness fail before it sees a closed door.
             for server in self.servers:
                 server.close()
-        drain = asyncio.create_task(self.lifespan.state["hub"].drain(settings.DRAIN_SECONDS))
+        drain = asyncio.gather(self.lifespan.state["hub"].drain(settings.DRAIN_SECONDS), self._connections_end())
         while not drain.done() and not self.force_exit:
             if self.config.callback_notify is not None:
                 await self.config.callback_notify()  # or gunicorn takes the worker for dead
             await asyncio.wait({drain}, timeout=1)
         await super().shutdown(sockets)
+
+    async def _connections_end(self) -> None:
+        """Wait while there are connections, for `DRAIN_SECONDS` at most.
+
+        A connection that has been answered during the drain is over (`HttpProtocol`). One that is kept alive and idle
+        may carry a request at any moment, which would be lost if the connection was closed now.
+        """
+        for _ in range(round(settings.DRAIN_SECONDS / LOOK_SECONDS)):
+            if not self.server_state.connections:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 class Worker(UvicornWorker):

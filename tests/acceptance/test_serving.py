@@ -1,10 +1,13 @@
 """The processes of the Procfile as an operator sees them: they start, end, are replaced, and log no secrets."""
 
 import ctypes
+import http.client
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,7 +16,7 @@ from websockets.sync.client import connect
 
 from tests.conftest import Deploy
 from tests.deployment import Web
-from tests.polling import poll
+from tests.polling import PATIENCE, poll
 
 
 def test_query_strings_never_reach_the_log(web: Web):
@@ -65,6 +68,27 @@ def test_hup_replaces_every_worker(deploy: Deploy):
     web.hup()
     poll(lambda: set(web.worker_pids()).isdisjoint(old) and web.worker_pids() and web.ready())
     assert httpx.get(f"{web.url}/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("end", [Web.hup, partial(Web.send, number=signal.SIGTERM)], ids=["hup", "term"])
+def test_a_connection_that_is_kept_alive_is_told_before_it_ends(end: Callable[[Web], None], deploy: Deploy):
+    """Otherwise its next request may be on its way while the process ends, and is reset without an answer."""
+    web = deploy(DRAIN_SECONDS="20").web()
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
+    connection.connect()
+    connection.auto_open = 0  # one that is over is not replaced in silence
+    assert "close" not in asked(connection)
+    end(web)
+    poll(lambda: "close" in asked(connection))
+
+
+def asked(connection: http.client.HTTPConnection) -> str:
+    """What an answer on that connection says of the connection itself."""
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 200
+    return answer.headers.get("Connection", "")
 
 
 def test_a_terminated_web_process_ends_by_itself_and_in_order(deploy: Deploy):
