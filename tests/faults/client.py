@@ -12,12 +12,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from tests.faults.outage import lasting
-from tests.faults.transports import Connect, Ended, Transport
+from tests.faults.transports import Ended, Failed, Transport, Way
 from tests.polling import apoll
 
-#: Seconds that it stays away after a close, and between two tries. A browser waits longer; the tests would then last
-#: longer and prove no more.
-RETRY_SECONDS = 0.1
 #: A server that is away for longer than this is a failure of the test.
 GIVE_UP_SECONDS = 40.0
 
@@ -41,7 +38,7 @@ class Client:
     """One tab of one customer. `follow` runs until it is cancelled; everything else is for looking at.
 
     `urls` are the web processes (`http://…`) that it moves among, one after the other, each time it has to come back;
-    `connect` is how.
+    `way` is how.
     """
 
     def __init__(
@@ -50,13 +47,13 @@ class Client:
         customer: str,
         token: str,
         urls: Sequence[str],
-        connect: Connect,
+        way: Way,
         snapshot: Callable[[], Awaitable[Snapshot]],
     ) -> None:
         self.customer = customer
         self.urls = list(urls)
         self._token = token
-        self._connect_to = connect
+        self.way = way
         self._read_snapshot = snapshot
         self._visits = 0
         self._connection: Transport | None = None
@@ -84,23 +81,27 @@ class Client:
 
     async def follow(self) -> None:
         """Connect, apply what comes, and come back with the number it holds, for ever."""
-        while True:
-            connection = await apoll(self._connect, within=GIVE_UP_SECONDS, every=RETRY_SECONDS)
-            assert connection is not None
-            try:
-                while True:
-                    await self._take(connection, await connection.receive())
-            except Ended as ended:
-                self.closes[ended.code] += 1
-                if 4500 <= ended.code < 5000:
-                    self.violations.append(f"told to stop with {ended.code}")
-                    return
-            finally:
-                self._connection = None
-                # A dead network must not keep the client from trying the next one.
-                await connection.drop()
-            async with lasting(RETRY_SECONDS):
-                pass
+        try:
+            while True:
+                await self._visit(await self._connect())
+                async with lasting(self.way.retry_seconds):
+                    pass
+        except Failed as failed:
+            self.violations.append(f"{self.customer} cannot come back: {failed}")
+
+    async def _visit(self, connection: Transport) -> None:
+        """One connection, from the greeting to its end."""
+        try:
+            while True:
+                await self._take(connection, await connection.receive())
+        except Ended as ended:
+            self.closes[ended.code] += 1
+            if 4500 <= ended.code < 5000:
+                raise Failed(f"told to stop with {ended.code}") from ended
+        finally:
+            self._connection = None
+            # A dead network must not keep the client from trying the next one.
+            await connection.drop()
 
     async def leave(self) -> None:
         """Close the connection as a page does that is left; `follow` comes back, to the next of `urls`."""
@@ -108,13 +109,18 @@ class Client:
         if connection is not None:
             await connection.leave()
 
-    async def _connect(self) -> Transport | None:
-        url = self.urls[self._visits % len(self.urls)]
-        self._visits += 1
-        connection = await self._connect_to(url, self._token, self.held, self.stream)
-        if connection is not None:
-            self.connected_to.append(url)
-        return connection
+    async def _connect(self) -> Transport:
+        give_up_at = time.monotonic() + GIVE_UP_SECONDS
+        while True:
+            url = self.urls[self._visits % len(self.urls)]
+            self._visits += 1
+            connection = await self.way.connect(url, self._token, self)
+            if connection is not None:
+                self.connected_to.append(url)
+                return connection
+            assert time.monotonic() < give_up_at, f"{self.customer} is not let in"
+            async with lasting(self.way.retry_seconds):
+                pass
 
     async def _take(self, connection: Transport, frame: dict[str, Any]) -> None:
         match frame["type"]:
@@ -179,6 +185,11 @@ async def all_hear_more(clients: Sequence[Client]) -> None:
         lambda: all(len(client.delivered) > count for client, count in zip(clients, counts, strict=True)),
         saying="clients that hear nothing new",
     )
+
+
+def by(way: type[Way], clients: Sequence[Client]) -> list[Client]:
+    """Those of the clients that are connected in that way."""
+    return [client for client in clients if isinstance(client.way, way)]
 
 
 async def cancelled(*tasks: "asyncio.Task[Any]") -> None:

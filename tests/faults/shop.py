@@ -15,7 +15,7 @@ import httpx
 
 from tests.deployment import Deployment, Web, manage
 from tests.faults.client import Client, Snapshot, all_connected, all_hold, cancelled
-from tests.faults.transports import Connect, EventStream, Socket
+from tests.faults.transports import ByEventSource, ByLongPolling, ByWebSocket, Way
 from tests.faults.writer import Log, Writer
 from tests.polling import apoll
 
@@ -23,8 +23,10 @@ CUSTOMERS = [f"alice-{number:02}" for number in range(1, 13)]
 ORDERS_EACH = 2
 #: Two sockets for each customer, as two tabs: 24 clients.
 SOCKETS_EACH = 2
-#: Customers who have a third tab, behind a proxy that knows no WebSockets.
-BEHIND_PROXIES = CUSTOMERS[:4]
+#: Customers who have a third tab: a page with a plain `EventSource`.
+WITH_EVENT_SOURCES = CUSTOMERS[:4]
+#: Customers who have a third client, that polls. Two, since each poll costs as much as any request.
+POLLING = CUSTOMERS[4:6]
 WRITERS = 4
 #: How many notifications one page of /notifications holds.
 PAGE = 200
@@ -79,13 +81,13 @@ class Shop:
 
     # -- Who comes -------------------------------------------------------------------------------------------------
 
-    def client(self, customer: str, urls: Sequence[str] = (), connect: Connect = Socket.connect) -> Client:
-        """A client that has loaded nothing yet. `urls` default to the web processes'."""
+    def client(self, customer: str, urls: Sequence[str] = (), way: Way | None = None) -> Client:
+        """A client that has loaded nothing yet. `urls` default to the web processes', `way` to a WebSocket."""
         return Client(
             customer=customer,
             token=self.tokens[customer],
             urls=urls or [web.url for web in self.webs],
-            connect=connect,
+            way=way or ByWebSocket(),
             snapshot=lambda: self.snapshot(customer),
         )
 
@@ -95,26 +97,27 @@ class Shop:
     ) -> AsyncIterator[list[Client]]:
         """The clients of all customers, connected, until the block ends."""
         clients = [self.client(customer, urls) for customer in CUSTOMERS for _ in range(sockets_each)]
-        clients += [self.client(customer, urls, EventStream.connect) for customer in BEHIND_PROXIES]
+        clients += [self.client(customer, urls, ByEventSource()) for customer in WITH_EVENT_SOURCES]
+        clients += [self.client(customer, urls, ByLongPolling()) for customer in POLLING]
+        async with self._connected(clients):
+            yield clients
+
+    @asynccontextmanager
+    async def joined_by(self, customer: str) -> AsyncIterator[list[Client]]:
+        """Three more clients of a customer, that come now: one of each kind."""
+        clients = [self.client(customer, way=way) for way in (ByWebSocket(), ByEventSource(), ByLongPolling())]
+        async with self._connected(clients):
+            yield clients
+
+    @asynccontextmanager
+    async def _connected(self, clients: Sequence[Client]) -> AsyncIterator[None]:
         await asyncio.gather(*(client.load() for client in clients))
         tasks = [asyncio.create_task(client.follow()) for client in clients]
         try:
             await all_connected(clients)
-            yield clients
+            yield
         finally:
             await cancelled(*tasks)
-
-    @asynccontextmanager
-    async def joined_by(self, customer: str) -> AsyncIterator[Client]:
-        """One more client, that comes now."""
-        client = self.client(customer)
-        await client.load()
-        task = asyncio.create_task(client.follow())
-        try:
-            await all_connected([client])
-            yield client
-        finally:
-            await cancelled(task)
 
     @asynccontextmanager
     async def writing(self, urls: Sequence[str] = (), *, writers: int = WRITERS) -> AsyncIterator[Log]:

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.faults.client import all_hear_more
+from tests.faults.client import all_hear_more, by
 from tests.faults.locks import locked, somebody_waits
 from tests.faults.shop import CUSTOMERS, Shop
+from tests.faults.transports import ABNORMAL, ByEventSource, ByLongPolling, ByWebSocket
 from tests.faults.writer import Log
 from tests.polling import apoll
 from tests.servers import Postgres
@@ -23,13 +24,15 @@ STREAM = "SELECT 1 FROM notifications_stream WHERE user_id = (SELECT id FROM aut
 async def test_postgres_is_stopped_and_killed_under_load(shop_on_its_own_postgres: tuple[Shop, Postgres]):
     """First stopped as an operator does, then killed with all its backends; started again each time.
 
-    Requests are answered 503 as problem+json meanwhile, newcomers are sent away with 4004, and those who are connected
-    stay so. Where a change and its notification commit apart, the history and the streams differ. Where connections
-    that PostgreSQL has dropped are not opened anew, nobody is let in after the restart.
+    Requests are answered 503 as problem+json meanwhile, polls too; newcomers are sent away with 4004, and those who are
+    connected stay so. A plain `EventSource` whose connection is lost meanwhile comes back after it: any other status
+    than 200 would have ended it. Where a change and its notification commit apart, the history and the streams differ.
+    Where connections that PostgreSQL has dropped are not opened anew, nobody is let in after the restart.
     """
     shop, postgres = shop_on_its_own_postgres
     web = shop.web()
     async with shop.following() as clients:
+        pages = by(ByEventSource, clients)
         async with shop.writing() as log:
             for end in (postgres.stop, postgres.kill):
                 with locked(shop.deployment.database_url, STREAM, CUSTOMERS[0]):
@@ -40,10 +43,12 @@ async def test_postgres_is_stopped_and_killed_under_load(shop_on_its_own_postgre
                 assert await shop.status("/readyz") == 503
                 assert await shop.status("/healthz") == 200
                 assert await code_of_a_newcomer(web.ws_url, shop.tokens[CUSTOMERS[0]]) == BUSY
+                await asyncio.gather(*(client.leave() for client in pages))
+                await apoll(lambda: all(client.closes[BUSY] for client in pages), saying="pages that are told to wait")
                 await asyncio.to_thread(postgres.start)
                 await shop.more(log)
-                async with shop.joined_by(CUSTOMERS[0]) as newcomer:
-                    await all_hear_more([*clients, newcomer])
+                async with shop.joined_by(CUSTOMERS[0]) as newcomers:
+                    await all_hear_more([*clients, *newcomers])
         assert await shop.status("/readyz") == 200
         await shop.check(clients, log)
     assert set(log.statuses) == {200, 503}
@@ -51,7 +56,9 @@ async def test_postgres_is_stopped_and_killed_under_load(shop_on_its_own_postgre
         if answer.status == 503:
             assert answer.content_type == "application/problem+json"
             assert answer.body["code"] == "database_unavailable"
-    assert not any(client.closes for client in clients)
+    assert not any(client.closes for client in by(ByWebSocket, clients))
+    assert all(set(client.closes) == {ABNORMAL, BUSY} for client in pages)
+    assert all(set(client.closes) <= {503} for client in by(ByLongPolling, clients))
 
 
 async def refused(log: Log, times: int) -> None:

@@ -41,7 +41,7 @@ async def test_redis_is_killed_under_load_and_comes_back_empty(open_shop: OpenSh
             await groups_are_heard(server.url)
         await shop.check(clients, log)
     assert set(log.statuses) == {200}
-    assert not any(client.closes for client in clients), "a socket needs no Redis"
+    assert not any(client.closes for client in clients), "nobody who follows needs Redis"
 
 
 async def test_redis_hangs_under_load_and_goes_on(open_shop: OpenShop):
@@ -58,9 +58,9 @@ async def test_redis_hangs_under_load_and_goes_on(open_shop: OpenShop):
         async with shop.writing() as log:
             server.suspend()
             hung_at = time.monotonic()
-            async with lasting(5), shop.joined_by(CUSTOMERS[0]) as newcomer:
+            async with lasting(5), shop.joined_by(CUSTOMERS[0]) as newcomers:
                 await shop.more(log)
-                await all_hold([*clients, newcomer], await shop.heads())
+                await all_hold([*clients, *newcomers], await shop.heads())
             answered_at = time.monotonic()
             server.resume()
             await shop.more(log)
