@@ -1,4 +1,4 @@
-"""Bearer tokens (RFC 6750) for REST framework, looked up by `notifications.access.credentials` as for the sockets."""
+"""Bearer tokens (RFC 6750) for REST framework, looked up in `notifications.access` as for the sockets."""
 
 from __future__ import annotations
 
@@ -9,20 +9,32 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from notifications.access import credentials
+from notifications.access import credentials, tickets
+from notifications.access.models import Ticket
 
 
 class BearerAuthentication(BaseAuthentication):
     """`request.user` is the token's user, `request.auth` the token. Other schemes are left to other classes."""
 
-    def authenticate(self, request: Request) -> tuple[Any, AuthToken] | None:
+    def find(self, token: str) -> AuthToken | Ticket | None:
+        """What the token stands for, with its active user."""
+        return credentials.find_token(token)
+
+    def authenticate(self, request: Request) -> tuple[Any, AuthToken | Ticket] | None:
         scheme, _, token = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             return None
-        found = credentials.find_token(token.strip().decode("latin-1"))
+        found = self.find(token.strip().decode("latin-1"))
         if found is None:
             raise AuthenticationFailed("The token is unknown, expired or revoked.", code="invalid_token")
         return found.user, found
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+class StreamAuthentication(BearerAuthentication):
+    """Takes stream tokens too, for the views of the caller's own stream: then `request.auth` is the used ticket."""
+
+    def find(self, token: str) -> AuthToken | Ticket | None:
+        return tickets.find_exchanged(token) or super().find(token)

@@ -11,16 +11,21 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.authentication import StreamAuthentication
 from api.fields import Digits, Moment, Whole
 from api.serializers import OrderSerializer, StrictSerializer
 from notifications.log import stream
 from notifications.log.stream import Page
 from notifications.protocol import MAX_SEQ
 from orders.notify import Kind
+
+#: What a ticket was exchanged for reads the stream, and nothing else.
+AUTHENTICATION = (StreamAuthentication, SessionAuthentication)
 
 
 class NotificationQuery(StrictSerializer):
@@ -109,6 +114,8 @@ class UnreadSerializer(serializers.Serializer):
 class NotificationsView(APIView):
     """`/notifications`: the caller's own stream, the very frames that the socket sends."""
 
+    authentication_classes = AUTHENTICATION
+
     @extend_schema(
         operation_id="list_notifications",
         summary="The caller's own stream",
@@ -126,6 +133,8 @@ class NotificationsView(APIView):
 class ReadView(APIView):
     """`/notifications/read`: the same as the socket's `read` frame; every socket of the user is told."""
 
+    authentication_classes = AUTHENTICATION
+
     @extend_schema(
         operation_id="mark_read", summary="Mark as read", request=ReadSerializer, responses=ReadMarkSerializer
     )
@@ -138,6 +147,8 @@ class ReadView(APIView):
 
 class UnreadCountView(APIView):
     """`/notifications/unread-count`: for a badge on a page that follows no stream."""
+
+    authentication_classes = AUTHENTICATION
 
     @extend_schema(operation_id="count_unread", summary="How many are unread", responses=UnreadSerializer)
     def get(self, request: Request) -> Response:

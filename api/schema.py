@@ -18,6 +18,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     """How `BearerAuthentication` is called in the document."""
 
     target_class = "api.authentication.BearerAuthentication"
+    match_subclasses = True
     name = "token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:

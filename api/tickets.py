@@ -1,6 +1,7 @@
 """Tickets for a socket, over HTTP: a shop's back end asks for one, and its page opens the socket with it.
 
-`notifications.access.tickets` makes and redeems them; here is who may have one for whom.
+Where no socket opens, the page exchanges it for a stream token. `notifications.access.tickets` makes and redeems both;
+here is who may have one for whom.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from knox.models import AuthToken
 from rest_framework import serializers, status
-from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -22,6 +23,10 @@ from api.serializers import StrictSerializer
 from notifications.access import credentials, tickets
 from notifications.access.credentials import Credential
 from notifications.access.delegation import ACT_FOR_OTHERS, may_act_for
+from orders import services
+
+#: Characters of a ticket that is looked up; ours have 32.
+MAX_TICKET = 200
 
 
 class TicketSerializer(StrictSerializer):
@@ -33,7 +38,8 @@ class TicketSerializer(StrictSerializer):
         required=False,
         write_only=True,
         trim_whitespace=False,
-        help_text="A user name in its stored spelling; the caller's own if absent.",
+        validators=[*get_user_model()._meta.get_field("username").validators],
+        help_text="A user name in its stored spelling, created if unknown; the caller's own if absent.",
     )
     ticket = serializers.CharField(read_only=True, help_text="Works once, for 30 seconds.")
     expires_at = Moment(read_only=True)
@@ -64,6 +70,45 @@ class TicketsView(APIView):
         return Response(TicketSerializer(issued).data, status=status.HTTP_201_CREATED, headers=headers)
 
 
+class ExchangeSerializer(StrictSerializer):
+    """A ticket, and what it is exchanged for."""
+
+    ticket = Text(max_length=MAX_TICKET, write_only=True, trim_whitespace=False)
+    token = serializers.CharField(read_only=True, help_text="A Bearer token for the customer's own stream alone.")
+    expires_at = Moment(read_only=True)
+
+
+class InvalidTicket(AuthenticationFailed):
+    default_code = "invalid_ticket"
+    default_detail = "The ticket is unknown, used, expired or revoked."
+
+
+class ExchangeView(APIView):
+    """`/tickets/exchange`: for pages where no WebSocket opens. The ticket is all that the caller shows."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    @extend_schema(
+        operation_id="exchange_ticket",
+        summary="A stream token for a ticket",
+        request=ExchangeSerializer,
+        responses={201: ExchangeSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        body = ExchangeSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        exchanged = tickets.exchange(body.validated_data["ticket"])
+        if exchanged is None:
+            raise InvalidTicket
+        headers = {"Cache-Control": "no-store"}
+        return Response(ExchangeSerializer(exchanged).data, status=status.HTTP_201_CREATED, headers=headers)
+
+    def get_authenticate_header(self, request: Request) -> str:
+        """A 401 names what helps (RFC 9110, 11.6.1)."""
+        return "Ticket"
+
+
 def _credential(request: Request) -> Credential:
     """What the caller came with: the tickets that it asks for end with it."""
     if isinstance(request.auth, AuthToken):
@@ -76,9 +121,15 @@ def _credential(request: Request) -> Credential:
 
 
 def _customer(name: str, *, maker: Any) -> Any:
-    """The customer of that name, for whom `maker` may act; raises ValidationError."""
-    customer = get_user_model()._default_manager.filter(username=name, is_active=True).first()
-    if customer is None or not (_is_customer(customer) and may_act_for(maker, customer)):
+    """The customer of that name, for whom `maker` may act; created, as for an order, if there is no such user.
+
+    Raises ValidationError.
+    """
+    users = get_user_model()
+    customer = users._default_manager.filter(username=name).first()
+    if customer is None and name == users.normalize_username(name):
+        customer = services.customer_named(name)
+    if customer is None or not (customer.is_active and _is_customer(customer) and may_act_for(maker, customer)):
         raise serializers.ValidationError({"customer": ["There is no customer of that name."]}, code="unknown_customer")
     return customer
 

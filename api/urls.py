@@ -5,7 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from api.documents import DocsPage, SchemaView, asyncapi
 from api.inbox import NotificationsView, ReadView, UnreadCountView
-from api.tickets import TicketsView
+from api.tickets import ExchangeView, TicketsView
 from api.tokens import TokensView, TokenView
 from api.views import OrderViewSet
 
@@ -18,6 +18,7 @@ urlpatterns = [
     path("notifications/read", ReadView.as_view(), name="notifications-read"),
     path("notifications/unread-count", UnreadCountView.as_view(), name="notifications-unread-count"),
     path("tickets", TicketsView.as_view(), name="tickets"),
+    path("tickets/exchange", ExchangeView.as_view(), name="tickets-exchange"),
     path("schema", SchemaView.as_view(), name="schema"),
     path("asyncapi.yaml", asyncapi, name="asyncapi"),
     path("docs", DocsPage.as_view(), name="docs"),

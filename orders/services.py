@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -72,19 +73,23 @@ class Outcome:
     applied: bool
 
 
+def customer_named(name: str) -> Any:
+    """The user of that name, who is created, without a password, if unknown."""
+    users = get_user_model()
+    # As the log-in form does (NFKC): a name that is stored in another spelling could never log in.
+    customer, _ = users._default_manager.get_or_create(
+        username=users.normalize_username(name), defaults={"password": make_password(None)}
+    )
+    return customer
+
+
 @transaction.atomic
 def create_order(*, number: str, customer: str, actor: Any = None, notify: bool = True, **fields: Any) -> Order:
     """Create an order for the user named `customer`, who is created, without a password, if unknown.
 
     Raises `NumberTaken`.
     """
-    users = get_user_model()
-    # As the log-in form does (NFKC): a name that is stored in another spelling could never log in.
-    owner, created = users._default_manager.get_or_create(username=users.normalize_username(customer))
-    if created:
-        owner.set_unusable_password()
-        owner.save(update_fields=["password"])
-    order = Order(number=number, customer=owner, **fields)
+    order = Order(number=number, customer=customer_named(customer), **fields)
     # A shop's clock may run ahead of ours; a status that begins in the future would make true updates late ones.
     change = Change(actor=actor, notify=notify, occurred_at=min(order.placed_at, timezone.now()))
     try:

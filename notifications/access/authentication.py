@@ -52,7 +52,11 @@ class Authentication:
         ticket = _ticket(scope)
         session_key = parse_cookie(headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME)
         if scheme.lower() == "bearer":
-            found = await self.database.run(credentials.from_token, token.strip())
+            token = token.strip()
+            # A stream token is for where WebSockets are blocked, and so opens none.
+            exchanged = scope["type"] == "http" and token.startswith(tickets.STREAM_TOKEN)
+            from_token = tickets.from_stream_token if exchanged else credentials.from_token
+            found = await self.database.run(from_token, token)
         elif ticket is not None:
             found = await self.database.run(tickets.redeem, ticket)
         elif session_key:

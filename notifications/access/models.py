@@ -9,7 +9,8 @@ from django.db import models
 class Ticket(models.Model):
     """A connection ticket; only its hash is kept. A used one stays while the connection that it opened may last.
 
-    It ends with the credential that issued it, and so does that connection.
+    It ends with the credential that issued it, and so does that connection. One that was exchanged for a stream token
+    stays under the token's hash.
     """
 
     digest = models.CharField(max_length=64, primary_key=True)

@@ -2,8 +2,10 @@
 
 The back end of that page's site asks for one over the API and hands it to the page, which offers it as a WebSocket
 subprotocol. A ticket works once and within `TICKET_SECONDS`; the connection that it opens lasts
-`settings.TICKET_CONNECTION_SECONDS` and is prolonged by another ticket. Neither outlives the credential that issued it:
-`revocation` ends both with it, and the earlier of the two expiries counts.
+`settings.TICKET_CONNECTION_SECONDS` and is prolonged by another ticket. Where WebSockets are blocked, the page
+exchanges its ticket for a stream token instead, which lasts as long, is sent as a Bearer token, and is good for the
+user's own stream over HTTP and for nothing else. None of them outlives the credential that issued the ticket:
+`revocation` ends them with it, and the earlier of the two expiries counts.
 """
 
 from __future__ import annotations
@@ -24,12 +26,21 @@ from notifications.users import UserKey
 
 #: Long enough for a page to load on a slow phone, too short to be worth stealing.
 TICKET_SECONDS = 30
+#: How stream tokens begin. No ticket and no token of knox's has a dot in it, so that none is taken for another.
+STREAM_TOKEN = "stream."  # noqa: S105 -- a prefix
 
 
 class Issued(NamedTuple):
     """A new ticket, shown this once."""
 
     ticket: str
+    expires_at: datetime
+
+
+class Exchanged(NamedTuple):
+    """A stream token, shown this once."""
+
+    token: str
     expires_at: datetime
 
 
@@ -56,6 +67,34 @@ def issue(user_id: UserKey, *, by: Credential | None = None) -> Issued:
 
 def redeem(ticket: str) -> Credential | None:
     """The credential that a ticket gives, this once; None for one that is unknown, used, expired or revoked."""
+    used = _use(ticket, kept_as=_digest(ticket))
+    return None if used is None else _credential(used)
+
+
+def exchange(ticket: str) -> Exchanged | None:
+    """A stream token for a ticket, this once; None for one that is unknown, used, expired or revoked."""
+    token = STREAM_TOKEN + secrets.token_urlsafe(32)
+    used = _use(ticket, kept_as=_digest(token))
+    return None if used is None else Exchanged(token, used.expires_at)
+
+
+def find_exchanged(token: str) -> Ticket | None:
+    """The ticket that was exchanged for that stream token, with its active user; None if that has expired or ended."""
+    if not token.startswith(STREAM_TOKEN):
+        return None
+    # What ends it deletes it.
+    found = Ticket.objects.select_related("user").filter(digest=_digest(token), expires_at__gt=timezone.now()).first()
+    return found if found is not None and found.user.is_active else None
+
+
+def from_stream_token(token: str) -> Credential | None:
+    """The credential that a stream token gives."""
+    found = find_exchanged(token)
+    return None if found is None else _credential(found)
+
+
+def _use(ticket: str, *, kept_as: str) -> Ticket | None:
+    """Mark the ticket as used, and keep it under that digest while what it opens may last."""
     found = Ticket.objects.select_related("user").filter(digest=_digest(ticket), used_at=None).first()
     if found is None:
         return None
@@ -63,16 +102,22 @@ def redeem(ticket: str) -> Credential | None:
     lasts_until = _earlier(now + timedelta(seconds=settings.TICKET_CONNECTION_SECONDS), found.key_expires_at)
     # Two who come with the same ticket may both have found it; one of them only is the first to mark it. It may also
     # have been revoked since it was found.
-    mine = Ticket.objects.filter(digest=found.digest, used_at=None).update(used_at=now, expires_at=lasts_until)
+    unused = Ticket.objects.filter(digest=found.digest, used_at=None)
+    mine = unused.update(digest=kept_as, used_at=now, expires_at=lasts_until)
     if not mine or found.expires_at <= now or not found.user.is_active or revocation.has_ended(found):
         return None
+    found.expires_at = lasts_until
+    return found
+
+
+def _credential(used: Ticket) -> Credential:
     return Credential(
-        user_id=found.user.pk,
-        username=found.user.get_username(),
-        key=_key_of(found),
-        expires_at=lasts_until,
+        user_id=used.user.pk,
+        username=used.user.get_username(),
+        key=_key_of(used),
+        expires_at=used.expires_at,
         # When it was issued: whatever was revoked since then ends this connection too.
-        checked_at=found.issued_at,
+        checked_at=used.issued_at,
     )
 
 

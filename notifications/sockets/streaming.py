@@ -12,7 +12,7 @@ import random
 from http import HTTPStatus
 from typing import Any
 
-from notifications.access.authentication import headers_of, origin_is_allowed_in
+from notifications.access.authentication import headers_of
 from notifications.access.credentials import Credential
 from notifications.delivery.subscriber import RETRY_MS
 from notifications.problems import send_problem
@@ -62,7 +62,7 @@ class EventStream:
             await _refuse(send, HTTPStatus.BAD_REQUEST, "invalid_position")
             return
 
-        await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM, *_cors(scope, headers)]})
+        await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM})
         code: CloseCode | None
         if isinstance(credential, CloseCode):
             code = credential
@@ -129,18 +129,6 @@ def _fields(frame: dict[str, Any]) -> str:
 def _retry(between: tuple[int, int]) -> str:
     """Milliseconds at random, so that those who are sent away together do not come back together."""
     return f"retry: {random.randint(*between)}\n"  # noqa: S311 -- no secret
-
-
-def _cors(scope: dict[str, Any], headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """A page of another, allowed origin may read the stream, with the user's cookie."""
-    origin = headers.get("origin")
-    if origin is None or not origin_is_allowed_in(scope, headers):
-        return [(b"vary", b"Origin")]
-    return [
-        (b"vary", b"Origin"),
-        (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-allow-credentials", b"true"),
-    ]
 
 
 async def _refuse(send: Any, status: HTTPStatus, code: str, headers: dict[str, str] | None = None) -> None:

@@ -38,6 +38,7 @@ ROUTES: Table = {
     "notifications-read": {"POST": ({"up_to": 1}, (401, 200, 200, 200))},
     "notifications-unread-count": {"GET": (None, (401, 200, 200, 200))},
     "tickets": {"POST": ({"customer": "alice"}, (401, 201, 403, 201))},
+    "tickets-exchange": {"POST": ({"ticket": "unknown"}, (401, 401, 401, 401))},
     "tokens": {"GET": (None, (401, 200, 200, 200))},
     "token": {"DELETE": (None, (401, 204, 404, 404))},
     "schema": {"GET": (None, (200, 200, 200, 200))},
@@ -74,6 +75,7 @@ def test_every_route_is_known_here():
 def test_every_route_beside_django_is_known():
     """Each of them has its own tests of who may: tests/acceptance/test_credentials.py and test_over_http.py."""
     known = {"ws/notifications", "ws/board", "api/v1/stream", "api/v1/notifications", ""}
+    known |= {f"api/v1/{path}" for path in ("notifications/read", "notifications/unread-count", "tickets/exchange")}
     beside = [*http_urlpatterns(lambda *_: None), *sockets]
     assert {str(route.pattern) for route in beside} == known
 
