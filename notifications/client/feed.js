@@ -4,6 +4,7 @@
  */
 
 const MIN_RETRY = 500, MAX_RETRY = 20_000, PATIENCE = 10_000, ANSWER = 3_000, SNAPSHOT = 30_000;
+const HTTP = { sse: "polling", polling: "websocket" };
 const BLOCKED = 2, POLL_SECONDS = 25, HELD = 1000;
 
 export class Feed extends EventTarget {
@@ -60,7 +61,6 @@ export class Feed extends EventTarget {
     on(env, "pageshow", () => this.#wake());
     on(env.document, "resume", () => this.#wake());
     on(env.document, "visibilitychange", () => env.document.visibilityState === "visible" && this.#wake());
-    // A cached page must not hold the others' connection.
     on(env, "pagehide", () => this.#pause());
     on(env.document, "freeze", () => this.#pause());
     if (snapshot && after == null) this.#take();
@@ -161,7 +161,6 @@ export class Feed extends EventTarget {
     if (!this.#running) this.#start();
     else if (!this.#leader) this.#hello();
     else if (this.state === "offline") Date.now() >= this.#due && this.#connect();
-    // Timers stand still while a laptop sleeps.
     else if (this.#welcomed && Date.now() - this.#heardAt > this.#ping * 1000 + PATIENCE) this.#retry(0);
   }
 
@@ -180,10 +179,11 @@ export class Feed extends EventTarget {
     const mine = (act) => (arg) => turn === this.#turn && act(arg);
     this.#wait(PATIENCE, () => this.#lost());
     this.#set("connecting");
-    let ticket;
+    let env = this.#env, ticket;
     if (this.#ticket) {
       try {
         ticket = await this.#fresh();
+        if (ticket && this.transport in HTTP) env = await import("./streaming.js").then(({ withToken }) => withToken(env, this.#api, ticket), () => ({}));
       } catch (error) {
         ticket = { detail: this.#complain("ticket", error) };
       }
@@ -197,7 +197,7 @@ export class Feed extends EventTarget {
     this.#ask = null;
     try {
       this.#link = TRANSPORTS[this.transport]({
-        env: this.#env, url: this.#url, api: this.#api, csrf: this.#csrf, ticket, after, stream,
+        env, url: this.#url, api: this.#api, csrf: this.#csrf, ticket, after, stream,
         opened: mine(() => (this.#opened = true)),
         frame: mine((frame) => this.#receive(frame, after)),
         lost: mine((code) => this.#lost(code)),
@@ -232,16 +232,13 @@ export class Feed extends EventTarget {
 
   #lost(code, exact) {
     if (code >= 4500 && code < 4600) return this.#stop(code);
-    const HTTP = { sse: "polling", polling: "websocket" };
     let detail;
     if (this.transport in HTTP) {
       if (!this.#welcomed && !code) this.transport = HTTP[this.transport];
     } else if (!this.#opened && ++this.#misses >= BLOCKED) {
       detail = this.#complain("url", `no WebSocket opens at ${this.#url.href}`);
-      if (!this.#ticket) {
-        this.#misses = 0;
-        this.transport = "sse";
-      }
+      this.#misses = 0;
+      this.transport = "sse";
     }
     this.#retry(exact ?? this.#jitter(), { code, detail }, exact);
   }

@@ -176,12 +176,90 @@ test("what was read elsewhere is told by the next poll", async () => {
   assert.deepEqual(tab.heard.at(-1), { type: "read", up_to: 2, unread: 1 });
 });
 
-test("a ticket goes into no URL, so that with one there is no fallback", async () => {
+/** As a page on another origin has it: no cookie, and a fresh ticket of alice's for each connection. */
+const elsewhere = () => {
+  world.cookieUser = null;
+  let number = 0;
+  return {
+    url: "https://orderwire.test/ws/notifications",
+    ticket: async () => {
+      server.tickets.set(`secret${++number}`, "alice");
+      return { ticket: `secret${number}` };
+    },
+  };
+};
+const asked = () => server.tries("fetch").map(({ url }) => new URL(url).pathname.replace("/api/v1", ""));
+
+for (const [fault, transport] of [[true, "sse"], ["sse", "polling"]])
+  test(`with a ticket ${transport} carries on where WebSockets are blocked, and no secret goes into a URL`, async () => {
+    server.blocked = fault;
+    server.append("alice", { number: "SÖ-1", version: 1 });
+    const tab = await world.open({ ...elsewhere(), after: 0 });
+    await world.pass(30_000);
+    assert.deepEqual([tab.feed.state, tab.feed.transport], ["live", transport]);
+    server.append();
+    await world.settle();
+    assert.deepEqual(tab.seen, [1, 2]);
+    assert.equal(tab.heard.find(({ type }) => type === "notification").order.number, "SÖ-1");
+    tab.feed.markRead();
+    await world.settle();
+    assert.equal(server.stream("alice").read, 2);
+    assert.ok(!server.attempts.some(({ url }) => url.includes("secret")));
+    assert.equal(asked()[0], "/tickets/exchange");
+    for (const { url, init } of server.tries("fetch")) {
+      assert.ok(url.startsWith("https://orderwire.test/api/v1/"));
+      assert.equal(init.credentials, "omit");
+      assert.ok(!("X-CSRFToken" in (init.headers ?? {})));
+      if (!url.endsWith("/exchange")) assert.match(init.headers.Authorization, /^Bearer stream\.secret/);
+    }
+  });
+
+test("each connection with a ticket has a token of its own", async () => {
   server.blocked = true;
-  await world.open({ ticket: async () => "secret" });
-  await world.pass(120_000);
-  assert.deepEqual([...new Set(kinds())], ["websocket"]);
-  assert.ok(!server.attempts.some(({ url }) => url.includes("secret")));
+  const tab = await world.open({ ...elsewhere(), after: 0 });
+  await world.pass(5_000);
+  server.toUser("alice", { type: "close", code: 4005, reason: "expired" });
+  await world.pass(5_000);
+  assert.deepEqual([tab.feed.state, tab.feed.transport], ["live", "sse"]);
+  assert.deepEqual(asked(), ["/tickets/exchange", "/stream", "/tickets/exchange", "/stream"]);
+  tab.feed.close();
+  await world.settle();
+  assert.equal(server.links.size, 0);
+});
+
+test("a poller whose token has ended comes back with another", async () => {
+  server.blocked = "sse";
+  const tab = await world.open({ ...elsewhere(), after: 0 });
+  await world.pass(15_000);
+  server.tokens.clear();
+  await world.pass(30_000);
+  server.append();
+  await world.settle();
+  assert.deepEqual([tab.feed.state, tab.feed.transport, tab.seen], ["live", "polling", [1]]);
+});
+
+test("a ticket that is not accepted stops the feed over HTTP too", async () => {
+  for (const fault of [true, "sse"]) {
+    server.blocked = fault;
+    const tab = await world.open({ ticket: () => "unknown" });
+    await world.pass(30_000);
+    assert.deepEqual([tab.feed.state, tab.heard.at(-1).code], ["stopped", 4500]);
+  }
+});
+
+test("with a ticket a server that is down, or lets this origin read nothing, is not taken for a proxy", async () => {
+  for (const fault of ["down", "foreign"]) {
+    server.up = fault !== "down";
+    server.foreign = server.blocked = fault === "foreign";
+    const tab = await world.open({ ...elsewhere(), after: 0 });
+    await world.pass(60_000);
+    server.up = true;
+    server.foreign = server.blocked = false;
+    assert.ok(kinds().lastIndexOf("websocket") > kinds().indexOf("fetch"));
+    await world.pass(60_000);
+    assert.equal(tab.feed.state, "live");
+    tab.feed.close();
+  }
 });
 
 test("an event stream's last event stands for the close code", async () => {

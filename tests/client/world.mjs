@@ -9,6 +9,7 @@ import { assembled } from "./assembled.mjs";
 
 export const { Feed } = await import(new URL("feed.js", assembled));
 export const { Orderwire } = await import(new URL("orderwire.js", assembled));
+await import(new URL("streaming.js", assembled)); // Loaded by now, as the tasks of this world take no time.
 
 const turn = () => new Promise(setImmediate); // lets every promise that is ready run
 
@@ -253,6 +254,8 @@ class Server {
   links = new Set();
   attempts = []; // every connection and request, in order
   tickets = new Map();
+  tokens = new Map(); // what tickets were exchanged for
+  foreign = false; // the page's origin may read no answer over HTTP
   streams = new Map();
   up = true; // false: nothing listens
   blocked = false; // a proxy refuses upgrades
@@ -369,12 +372,15 @@ class Server {
   async fetch(tab, url, init) {
     this.attempts.push({ kind: "fetch", at: this.world.now, url, init });
     const json = (body, status = 200) => ({ ok: status < 400, status, json: async () => body });
-    if (!this.up) throw new TypeError("NetworkError");
-    if (!this.world.cookieUser) return json({}, 403);
-    const user = this.world.cookieUser;
+    if (!this.up || this.foreign) throw new TypeError("NetworkError");
+    if (url.endsWith("/tickets/exchange")) return this.exchange(JSON.parse(init.body), json);
+    const bearer = init.headers?.Authorization?.replace("Bearer ", "");
+    const user = bearer ? this.tokens.get(bearer) : this.world.cookieUser;
+    if (!user) return json({}, bearer ? 401 : 403);
+    if (new URL(url).pathname.endsWith("/stream")) return this.streamed(tab, user, url, init, json);
     const stream = this.stream(user);
     if (init.method === "POST") {
-      if (init.headers["X-CSRFToken"] !== "from-cookie") return json({}, 403);
+      if (!bearer && init.headers["X-CSRFToken"] !== "from-cookie") return json({}, 403);
       stream.read = Math.max(stream.read, Math.min(stream.head, JSON.parse(init.body).up_to));
       return json({ up_to: stream.read, unread: stream.head - stream.read });
     }
@@ -389,6 +395,32 @@ class Server {
       init.signal.addEventListener("abort", () => { this.links.delete(waiter); reject(new DOMException("", "AbortError")); });
       this.world.after(Number(query.get("wait")) * 1000, () => this.links.has(waiter) && waiter.hear());
     });
+  }
+
+  exchange({ ticket }, json) {
+    const user = this.tickets.get(ticket);
+    this.tickets.delete(ticket);
+    if (!user) return json({}, 401);
+    const token = `stream.${ticket}`;
+    this.tokens.set(token, user);
+    return json({ token, expires_at: "" }, 201);
+  }
+
+  /** An event stream as `fetch` reads it: bytes, cut anywhere. */
+  streamed(tab, user, url, { signal }, json) {
+    if (this.blocked === "sse") throw new TypeError("NetworkError");
+    let controller;
+    const body = new ReadableStream({ start: (it) => (controller = it) });
+    const link = { tab, user, onerror: () => controller.close() };
+    link.hear = (frame) => {
+      for (const byte of new TextEncoder().encode(`id: 1\ndata: ${JSON.stringify(frame)}\n\n`)) controller.enqueue(Uint8Array.of(byte));
+    };
+    this.links.add(link);
+    signal.addEventListener("abort", () => {
+      if (this.links.delete(link)) controller.error(new DOMException("", "AbortError"));
+    });
+    if (!this.buffers) this.welcome(link, new URL(url).searchParams);
+    return { ...json(null), body };
   }
 
   told(socket, frame) {
