@@ -1,14 +1,9 @@
 """A page of another origin, where WebSockets are blocked: what its browser is let through to, and with what."""
 
-import json
 
-import httpx
 import pytest
 
-from tests.acceptance.test_credentials import offer, ticket
-from tests.acceptance.test_over_http import events
-from tests.deployment import Deployment, Web
-from tests.sockets import close_code, socket
+from tests.deployment import Deployment
 
 SHOP = "https://shop.example"
 ROUTES = {
