@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.test import Client
 from knox.models import AuthToken
 
+from notifications.access import tickets
 from tests.process import ROOT
 
 #: Stands for whatever is there; as a member's name, for further members.
@@ -50,16 +51,18 @@ def test_every_example_is_answered_as_it_stands_there(alice: AbstractUser, staff
     staff.user_permissions.remove(Permission.objects.get(codename="override_status"))
     (_, of_staff), (hers, of_alice) = AuthToken.objects.create(staff), AuthToken.objects.create(alice)
     secrets = {"$STAFF": of_staff, "$ALICE_ID": hers.token_key, "$ALICE": of_alice}
+    secrets["$TICKET"] = tickets.issue(alice.pk).ticket
     page = messages()
     asked = 0
     for request, expected in zip(page[::2], page[1::2], strict=True):
         text = "\n".join([request.start, *(f"{name}: {value}" for name, value in request.headers.items())])
+        body = request.body
         for name, secret in secrets.items():
-            text = text.replace(name, secret)
+            text, body = text.replace(name, secret), body.replace(name, secret)
         start, *headers = text.splitlines()
         method, path = start.split(" ")
         sent = dict(header.split(": ", 1) for header in headers)
-        answer: Any = Client().generic(method, path, request.body, sent.pop("Content-Type", ""), headers=sent)
+        answer: Any = Client().generic(method, path, body, sent.pop("Content-Type", ""), headers=sent)
         check(answer, expected, f"{request.start}\n{request.body}")
         asked += 1
     assert asked >= 15

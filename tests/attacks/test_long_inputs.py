@@ -65,6 +65,7 @@ BODIES = [
     *[("POST", "orders", {"number": "SO-9", "customer": "alice"}, name) for name in fields_of(NewOrderSerializer())],
     *[("PATCH", "orders/SO-1", {}, name) for name in fields_of(OrderUpdateSerializer())],
     *[("POST", "tickets", {}, name) for name in fields_of(TicketSerializer())],
+    ("POST", "tickets/exchange", {}, "ticket"),
     ("POST", "notifications/read", {}, "up_to"),
     ("POST", "orders/batch", {}, "changes"),
 ]

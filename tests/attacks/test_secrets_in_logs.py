@@ -93,7 +93,11 @@ async def use_everything_over_sockets(
     web: Web, canaries: Canaries, token: str, cookie: dict[str, str], tickets: list[str]
 ) -> None:
     query = f"?after=0&token={canaries.new('a query string of a socket')}"
-    first, second = tickets
+    first, second, third = tickets
+    async with httpx.AsyncClient(base_url=f"{web.url}/api/v1") as client:
+        answer = await client.post("/tickets/exchange", json={"ticket": third})
+        bearer = f"Bearer {canaries.add('a stream token', answer.json()['token'])}"
+        assert (await client.get("/notifications", headers={"Authorization": bearer})).status_code == 200
     async with socket(web, token, query=query) as connection:
         await frame(connection, "welcome")
         await connection.send(json.dumps({"type": "ticket", "ticket": second}))
@@ -122,7 +126,7 @@ async def test_no_log_of_a_web_process_holds_a_secret(deploy: type, level: str) 
     deployment = secret_deployment(deploy, canaries)
     token = canaries.add("a token", deployment.token("alice"))
     web = deployment.web(LOG_LEVEL=level)
-    tickets = [canaries.add(f"ticket {number}", issue(web, token)) for number in range(2)]
+    tickets = [canaries.add(f"ticket {number}", issue(web, token)) for number in range(3)]
     cookie = use_everything_over_http(web, canaries, token)
     await use_everything_over_sockets(web, canaries, token, cookie, tickets)
     web.stop()

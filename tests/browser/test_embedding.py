@@ -1,116 +1,131 @@
-"""docs/embed.html, served by a shop on another origin whose back end mints the tickets."""
+"""docs/embed.html and the views of docs/embedding.md, in a Django shop on another origin with its own user model."""
 
-import json
-import threading
+import re
+import secrets
+import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from typing import Any, Self
 
 import httpx
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import OFFLINE, BackOffice, Visit, answered
 from tests.browser.test_live import BLOCKED
-from tests.deployment import Deployment, Web
-from tests.polling import PATIENCE, apoll
-from tests.process import ROOT
+from tests.conftest import PASSWORD
+from tests.deployment import Deployment, Web, machine_environment, run
+from tests.polling import apoll
+from tests.process import ROOT, Process
 
-EXAMPLE = (ROOT / "docs" / "embed.html").read_text()
-
-
-# The account that docs/embedding.md tells a shop to make for its back end, with no other permission.
-BACK_END = """
-from django.contrib.auth.models import Permission, User
-user, _ = User.objects.get_or_create(username="back-end")
-user.user_permissions.set(Permission.objects.filter(codename__in=["issue_ticket", "view_order"]))
-"""
+# The account that docs/embedding.md tells a shop to make for its back end.
+CREATE_TOKEN = re.search(r"^manage.py (create_token .*)", (ROOT / "docs" / "embedding.md").read_text(), re.MULTILINE)
 
 
-class ShopHandler(BaseHTTPRequestHandler):
-    """What every shop has: a log-in, and answers."""
+class Shop(Process):
+    """The Django project in tests/shop, with the two documents' code in it, in front of that Orderwire."""
 
-    def is_logged_out(self) -> bool:
-        return "logged-out" in self.headers.get("Cookie", "")
+    name = "shop"
 
-    def to_log_in(self) -> None:
-        """What `@login_required` answers, to a fetch as well."""
-        self.send_response(302)
-        self.send_header("Location", "/log-in")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+    def __init__(self, orderwire: Web, token: str) -> None:
+        super().__init__()
+        self.orderwire = orderwire
+        self.token = token
 
-    def answer(self, body: bytes, kind: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
-    def log_message(self, *_: object) -> None:
-        """A test's shop keeps no log."""
+    def environment(self) -> dict[str, str]:
+        return {
+            **machine_environment(),
+            "DJANGO_SETTINGS_MODULE": "tests.shop.settings",
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "SHOP_FOLDER": str(self.folder),
+            "ORDERWIRE": self.orderwire.url.removeprefix("http://"),
+            "ORDERWIRE_TOKEN": self.token,
+        }
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "django", "runserver", "--noreload", f"127.0.0.1:{self.port}"]
+
+    def start(self) -> Self:
+        make = f"from tests.shop.models import Customer; Customer.objects.create_all({CUSTOMERS}, {PASSWORD!r})"
+        for words in (["migrate", "--run-syncdb", "-v0"], ["shell", "-c", make]):
+            run(self.environment(), [sys.executable, "-m", "django", *words])
+        return super().start()
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/log-in").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+#: alice, as her shop calls her, and somebody who never ordered anything.
+CUSTOMERS = CUSTOMER, NEWCOMER = ["alice@example.org", "newcomer@example.org"]
+
+
+@pytest.fixture(scope="module")
+def orderwire(_deploy: Any) -> Iterator[tuple[Deployment, Web, Shop]]:
+    """An Orderwire that knows the shop's origin, and the shop, which knows Orderwire's address: ports come first."""
+    assert CREATE_TOKEN
+    with ExitStack() as stack:
+        deployment: Deployment = _deploy(stack)()
+        token = deployment.manage(*CREATE_TOKEN[1].split()).strip()
+        web = Web(deployment.env)
+        shop = Shop(web, token)
+        web.env["ALLOWED_ORIGINS"] = shop.url
+        stack.enter_context(web)
+        stack.enter_context(shop)
+        yield deployment, web, shop
 
 
 @pytest.fixture
-def shop(deployment: Deployment, web: Web) -> Iterator[str]:
-    """The URL of a shop in which alice is logged in: the page, and the two routes that docs/embedding.md asks for."""
-    page = EXAMPLE.replace("https://orderwire.example", web.url).encode()
-    deployment.manage("shell", "-c", BACK_END)
-    orderwire = httpx.Client(
-        base_url=f"{web.url}/api/v1",
-        headers={"Authorization": f"Bearer {deployment.token('back-end')}"},
-        timeout=PATIENCE,
-    )
+def web(orderwire: tuple[Deployment, Web, Shop]) -> Web:
+    return orderwire[1]
 
-    class Shop(ShopHandler):
-        def do_GET(self) -> None:
-            if self.path == "/my-orders" and self.is_logged_out():
-                self.to_log_in()
-            elif self.path == "/my-orders":
-                answer = orderwire.get("/orders", params={"customer": "alice"}).raise_for_status()
-                self.answer(json.dumps(answer.json()["results"]).encode(), "application/json")
-            elif self.path == "/":
-                self.answer(page, "text/html")
-            else:
-                self.answer(b"", "image/x-icon")  # Browsers ask for an icon.
 
-        def do_POST(self) -> None:
-            if self.is_logged_out():
-                self.to_log_in()
-                return
-            answer = orderwire.post("/tickets", json={"customer": "alice"}).raise_for_status()
-            self.answer(answer.content, "application/json")
+@pytest.fixture
+def deployment(orderwire: tuple[Deployment, Web, Shop]) -> Deployment:
+    return orderwire[0]
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    orderwire.close()
+
+@pytest.fixture
+def shop(orderwire: tuple[Deployment, Web, Shop]) -> str:
+    """The shop's address."""
+    return orderwire[2].url
+
+
+async def log_in(page: Page, shop: str, customer: str = CUSTOMER) -> Page:
+    """The shop's page, after its log-in; Orderwire has no cookie of theirs."""
+    await page.goto(shop)
+    await page.locator("[name=username]").fill(customer)
+    await page.locator("[name=password]").fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Your orders")
+    return page
 
 
 async def test_the_example_page_shows_and_follows_a_customers_orders(shop: str, visit: Visit, office: BackOffice):
-    number, bobs = await office.create("alice"), await office.create("bob")
-    alice = await visit("alice")  # Logged in at the shop; Orderwire has no cookie of hers.
-    page = await alice.context.new_page()
-    await page.goto(shop)
+    number, bobs = await office.create(CUSTOMER), await office.create("bob")
+    alice = await visit("alice")
+    page = await log_in(await alice.context.new_page(), shop)
     line = page.get_by_text(f"{number}:")
     await expect(line).to_have_text(f"{number}: pending")
     await expect(page.get_by_role("status")).to_have_text("Live")
     await office.change(bobs, status="shipped")
     await office.change(number, status="out_for_delivery")
     await expect(line).to_have_text(f"{number}: out for delivery")
-    newest = await office.create("alice")
+    newest = await office.create(CUSTOMER)
     await expect(page.get_by_role("listitem").first).to_have_text(f"{newest}: pending")
     await expect(page.get_by_text(bobs)).to_have_count(0)
 
 
 async def test_the_example_page_comes_back_with_a_fresh_ticket(shop: str, visit: Visit, office: BackOffice):
-    number = await office.create("alice")
+    number = await office.create(CUSTOMER)
     alice = await visit("alice")
-    page = await alice.context.new_page()
-    await page.goto(shop)
+    page = await log_in(await alice.context.new_page(), shop)
     await expect(page.get_by_role("status")).to_have_text("Live")
     alice.provoked = (OFFLINE,)
     await alice.context.set_offline(True)
@@ -122,21 +137,35 @@ async def test_the_example_page_comes_back_with_a_fresh_ticket(shop: str, visit:
     assert len(alice.sockets) == 2
 
 
-async def test_the_example_page_shows_the_orders_also_where_no_socket_opens(
-    shop: str, visit: Visit, office: BackOffice
+async def test_a_customer_who_has_not_ordered_yet_follows_too(shop: str, visit: Visit, office: BackOffice):
+    newcomer = await visit("newcomer")
+    page = await log_in(await newcomer.context.new_page(), shop, NEWCOMER)
+    await expect(page.get_by_role("status")).to_have_text("Live")
+    number = await office.create(NEWCOMER)
+    await expect(page.get_by_text(f"{number}:")).to_have_text(f"{number}: pending")
+
+
+@pytest.mark.parametrize("blocked", ["WebSockets", "WebSockets and streams"])
+async def test_the_example_page_follows_where_they_are_blocked(
+    blocked: str, shop: str, visit: Visit, office: BackOffice
 ):
-    number = await office.create("alice")
+    number = await office.create(CUSTOMER)
     alice = await visit("alice")
     await alice.context.add_init_script(BLOCKED)
-    page = await alice.context.new_page()
-    await page.goto(shop)
+    if "streams" in blocked:
+        alice.provoked = ("net::ERR_FAILED",)
+        await alice.context.route("**/api/v1/stream*", lambda route: route.abort())
+    page = await log_in(await alice.context.new_page(), shop)
     await expect(page.get_by_text(f"{number}:")).to_have_text(f"{number}: pending")
-    # The developer of the page reads what is wrong.
-    await expect(page.get_by_role("status")).to_contain_text("no WebSocket opens at")
+    path = "**/api/v1/notifications?*wait=*" if "streams" in blocked else "**/api/v1/stream*"
+    async with page.expect_request(path):
+        await expect(page.get_by_role("status")).to_have_text("Live")
+    await office.change(number, status="shipped")
+    await expect(page.get_by_text(f"{number}:")).to_have_text(f"{number}: shipped")
 
 
 async def test_the_example_page_is_not_live_before_its_list_is_there(shop: str, visit: Visit, office: BackOffice):
-    number = await office.create("alice")
+    number = await office.create(CUSTOMER)
     alice = await visit("alice")
     alice.provoked = (answered(502),)
     page = await alice.context.new_page()
@@ -147,7 +176,7 @@ async def test_the_example_page_is_not_live_before_its_list_is_there(shop: str, 
     await page.route("**/my-orders", fail)
     frames: list[str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(str(frame))))
-    await page.goto(shop)
+    await log_in(page, shop)
     await apoll(lambda: frames, saying="it is connected")
     await expect(page.get_by_role("status")).to_have_text("Not live: the orders are on their way")
     await page.unroute("**/my-orders")
@@ -157,8 +186,8 @@ async def test_the_example_page_is_not_live_before_its_list_is_there(shop: str, 
 
 async def test_the_example_page_says_that_its_customer_is_logged_out(shop: str, visit: Visit):
     alice = await visit("alice")
-    await alice.context.add_cookies([{"name": "logged-out", "value": "1", "url": shop}])
-    page = await alice.context.new_page()
-    await page.goto(shop)
+    page = await log_in(await alice.context.new_page(), shop)
+    await expect(page.get_by_role("status")).to_have_text("Live")
+    await alice.context.clear_cookies(name="sessionid")
+    await page.evaluate("dispatchEvent(new Event('offline')), dispatchEvent(new Event('online'))")
     await expect(page.get_by_role("status")).to_contain_text("log in again")
-    assert alice.sockets == []

@@ -1,4 +1,7 @@
-"""`manage.py create_token USER`: print a Bearer token, alone on its line, so that a script can take it."""
+"""`manage.py create_token USER`: print a Bearer token, alone on its line, so that a script can take it.
+
+With `--create` also the account of a system, which has a token and no password: `--permissions` says what it may do.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from knox.models import AuthToken
 
 #: Tokens of systems live long, and are revoked when they are no longer needed.
@@ -22,14 +28,46 @@ class Command(BaseCommand):
         parser.add_argument(
             "--days", type=int, default=DEFAULT_DAYS, help="days until it expires (default: %(default)s)"
         )
+        parser.add_argument("--create", action="store_true", help="make the user, without a password, if there is none")
+        parser.add_argument(
+            "--permissions",
+            nargs="+",
+            default=[],
+            metavar="APP.NAME",
+            help="what the user may do from now on, beside what they may already: orders.view_order, say",
+        )
 
-    def handle(self, *args: Any, user: str, days: int, **options: Any) -> None:
-        users = get_user_model()
-        try:
-            owner = users._default_manager.get_by_natural_key(user)
-        except users.DoesNotExist:
-            raise CommandError(f"There is no user named {user!r}.") from None
+    @transaction.atomic
+    def handle(self, *args: Any, user: str, days: int, create: bool, permissions: list[str], **options: Any) -> None:
         if not 1 <= days <= MAX_DAYS:
             raise CommandError(f"--days is a number from 1 to {MAX_DAYS}.")
+        granted = [_permission(name) for name in permissions]
+        owner = _user(user, create=create)
+        owner.user_permissions.add(*granted)
         _, token = AuthToken.objects.create(owner, expiry=timedelta(days=days))
         self.stdout.write(token)
+
+
+def _user(name: str, *, create: bool) -> Any:
+    users = get_user_model()
+    try:
+        return users._default_manager.get_by_natural_key(name)
+    except users.DoesNotExist:
+        if not create:
+            raise CommandError(f"There is no user named {name!r}; --create makes one.") from None
+    made = users(username=users.normalize_username(name))
+    made.set_unusable_password()
+    try:
+        made.full_clean()
+    except ValidationError as error:
+        raise CommandError(" ".join(error.messages)) from None
+    made.save()
+    return made
+
+
+def _permission(name: str) -> Permission:
+    app, _, codename = name.partition(".")
+    try:
+        return Permission.objects.get(content_type__app_label=app, codename=codename)
+    except Permission.DoesNotExist:
+        raise CommandError(f"There is no permission {name!r}.") from None

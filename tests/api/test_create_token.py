@@ -1,0 +1,45 @@
+"""`manage.py create_token`: a system's token, and its account."""
+
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import AbstractUser, User
+from django.core.management import CommandError, call_command
+from knox.models import AuthToken
+
+from notifications.access import credentials
+
+
+def create(*words: str) -> str:
+    printed = StringIO()
+    call_command("create_token", *words, stdout=printed)
+    return printed.getvalue().strip()
+
+
+def test_a_system_gets_an_account_with_the_named_permissions_and_no_password(db: None):
+    names = ["notifications.issue_ticket", "orders.view_order"]
+    found = credentials.find_token(create("back-end", "--create", "--permissions", *names))
+    assert found is not None
+    assert (found.user.get_username(), found.user.get_all_permissions()) == ("back-end", set(names))
+    assert not found.user.has_usable_password()
+    assert not found.user.is_staff
+    again = credentials.find_token(create("back-end", "--create", "--permissions", "orders.change_order"))
+    assert again is not None
+    assert again.user == found.user
+    assert User.objects.get(username="back-end").get_all_permissions() == {*names, "orders.change_order"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["back-end"],
+        ["back end", "--create"],
+        ["back-end", "--create", "--permissions", "orders.view_ordr"],
+        ["back-end", "--create", "--days", "0"],
+    ],
+)
+def test_what_cannot_be_made_as_it_is_named_is_not_made(words: list[str], alice: AbstractUser):
+    with pytest.raises(CommandError):
+        create(*words)
+    assert list(User.objects.all()) == [alice]
+    assert not AuthToken.objects.exists()
