@@ -21,8 +21,8 @@ def test_every_relative_link_leads_somewhere(document: object) -> None:
 
 def test_every_guarantee_in_the_readme_names_a_test_that_exists() -> None:
     readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| \[`(test_\w+)`\]\(([^)]+)\) \|$", readme, re.MULTILINE)
-    assert rows
+    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| [^|]+ \| \[`(test_\w+)`\]\(([^)]+)\) \|$", readme, re.MULTILINE)
+    assert len(rows) > 10
     missing = [name for name, file in rows if f"def {name}(" not in (ROOT / file).read_text()]
     assert not missing
 
