@@ -112,6 +112,22 @@ async def test_where_nobody_more_can_follow_a_browser_is_told_when_to_come_back(
         assert (poll.status_code, poll.headers["retry-after"]) == (200, "1")
 
 
+async def test_a_browser_whose_token_is_deleted_is_told_and_is_nobody_when_it_comes_back(deploy: type) -> None:
+    deployment: Deployment = deploy()
+    web = deployment.web()
+    headers = bearer(deployment, "alice")
+    async with events(web, headers) as stream:
+        await anext(stream)
+        delete = "from knox.models import AuthToken; AuthToken.objects.filter(user__username='alice').delete()"
+        await asyncio.to_thread(deployment.manage, "shell", "--no-imports", "-c", delete)
+        told = await anext(stream)
+        assert (told["type"], told["code"]) == ("close", 4502)
+        assert int(told["retry"]) >= 60_000
+    async with httpx.AsyncClient(base_url=web.url, headers=headers, timeout=PATIENCE) as client:
+        for path in ("stream", "notifications?after=0&wait=15"):
+            assert (await client.get(f"/api/v1/{path}")).status_code == 401
+
+
 async def test_a_poll_is_told_what_was_trimmed_and_gets_the_rest(deploy: type) -> None:
     deployment: Deployment = deploy()
     web = deployment.web()

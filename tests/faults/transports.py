@@ -238,6 +238,8 @@ class Polls:
             raise Ended(ABNORMAL) from error
         self._way.retry_after = float(answer.headers.get("Retry-After", 0))
         if answer.status_code in AGAIN:
+            if not self._way.retry_after or answer.json()["request_id"] != answer.headers["X-Request-ID"]:
+                raise Failed(f"a poll is not told when to come back, or by which request: {answer.text}")
             raise Ended(answer.status_code)
         if answer.status_code != httpx.codes.OK:
             raise Failed(f"a poll is answered {answer.status_code}: {answer.text}")
