@@ -19,16 +19,16 @@ django_application = get_wsgi_application()
 from django.conf import settings  # noqa: E402  (after Django is set up)
 from django.urls import path  # noqa: E402
 
-from config import database  # noqa: E402
-from config.bodies import Bodies  # noqa: E402
-from config.bridge import Bridge  # noqa: E402
 from config.cookies import Cookies  # noqa: E402
 from config.health import Probes  # noqa: E402
 from config.login_queue import LogInQueue  # noqa: E402
 from config.metrics import count_sockets  # noqa: E402
 from config.request_id import Identified  # noqa: E402
-from config.static import StaticFiles  # noqa: E402
-from config.web_threads import WebThreads  # noqa: E402
+from config.server import database  # noqa: E402
+from config.server.bodies import Bodies  # noqa: E402
+from config.server.bridge import Bridge  # noqa: E402
+from config.server.static import StaticFiles  # noqa: E402
+from config.server.web_threads import WebThreads  # noqa: E402
 from notifications.access.authentication import Authentication  # noqa: E402
 from notifications.sockets.consumers import TopicConsumer  # noqa: E402
 from notifications.sockets.lifespan import Lifespan  # noqa: E402

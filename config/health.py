@@ -15,8 +15,8 @@ from typing import Any
 
 from django.db import Error, close_old_connections, connection
 
-from config.admission import PROBES
-from config.web_threads import Busy, WebThreads
+from config.server.admission import PROBES
+from config.server.web_threads import Busy, WebThreads
 
 #: Seconds that a request may wait for its thread and its first answer of the database before this process is called not
 #: ready. Orchestrators ask every few seconds and give up after one to five.

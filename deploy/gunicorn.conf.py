@@ -1,7 +1,7 @@
 """How the web processes are served: read by gunicorn from the Procfile, from `make run` and from the tests.
 
 Owns what belongs to processes and sockets. What belongs to uvicorn (ping interval, frame size, the drain) is the worker
-class's, in config/worker.py; what belongs to Django is in config/settings.py.
+class's, in config/server/worker.py; what belongs to Django is in config/settings.py.
 """
 
 import logging
@@ -18,9 +18,9 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from config.environment import port, positive, read, seconds
-from config.worker import reloading
+from config.server.worker import reloading
 
-worker_class = "config.worker.Worker"
+worker_class = "config.server.worker.Worker"
 
 # Every address: inside a container or behind a platform's router that is the only one that is reached. `make run`,
 # which serves demo passwords, binds the loopback instead (--bind wins over this file).

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from config.bodies import Bodies
 from config.request_id import Identified
+from config.server.bodies import Bodies
 from tests.conftest import Deploy
 from tests.deployment import Deployment, Web
 from tests.polling import PATIENCE

@@ -17,7 +17,7 @@ from channels.layers import InMemoryChannelLayer
 from django.db import InterfaceError, OperationalError, connection, connections
 
 from config.health import Probes
-from config.web_threads import WebThreads
+from config.server.web_threads import WebThreads
 from notifications.delivery.hub import Hub
 from notifications.supervision import Supervisor
 from tests.deployment import Deployment, Web

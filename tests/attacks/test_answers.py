@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from config import answers
-from config.answers import Held
-from config.clients import EXTENSION
+from config.server import answers
+from config.server.answers import Held
+from config.server.clients import EXTENSION
 from tests.attacks.raw import BUNDLE, connected, get, reset, rest, shake_hands
 from tests.conftest import Deploy
 from tests.deployment import Deployment, make_template

@@ -13,8 +13,8 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
-from config.admission import connections, logger
-from config.clients import Seldom, address_of
+from config.server.admission import connections, logger
+from config.server.clients import Seldom, address_of
 
 #: Frames at once, and in each second in the long run. A consumer closes after some 40 messages in 10 s, and says why;
 #: this is beyond.

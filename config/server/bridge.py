@@ -15,9 +15,9 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
-from config import answers
-from config.clients import connection_of
-from config.web_threads import Busy, WebThreads
+from config.server import answers
+from config.server.clients import connection_of
+from config.server.web_threads import Busy, WebThreads
 from notifications.problems import send_problem
 
 #: Bytes of one answer. The largest that the API gives is a page of 200 orders, of some 7 MB at the very most.

@@ -19,9 +19,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
-from config.admission import bound_by_open_files
-from config.http_protocol import HttpProtocol
-from config.socket_protocol import SocketProtocol
+from config.server.admission import bound_by_open_files
+from config.server.http_protocol import HttpProtocol
+from config.server.socket_protocol import SocketProtocol
 
 #: How often a process that ends looks whether its connections have ended, in seconds: often within any drain.
 LOOK_SECONDS = 0.1

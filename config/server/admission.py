@@ -19,7 +19,7 @@ from typing import Any
 
 from django.conf import settings
 
-from config.clients import Connection, Seldom, address_of
+from config.server.clients import Connection, Seldom, address_of
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@
 - While the process drains, each answer is the last one of its connection, and says so (RFC 9112, 9.6).
 - Each request knows its connection (`clients.Connection`), so that the code that answers can drop it.
 
-`config.admission` says which connections are let in; a surplus one reaches the probes only.
+`config.server.admission` says which connections are let in; a surplus one reaches the probes only.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from config.admission import PROBES, connections, logger
-from config.clients import EXTENSION, Seldom, address_of
+from config.server.admission import PROBES, connections, logger
+from config.server.clients import EXTENSION, Seldom, address_of
 from notifications.problems import send_problem
 
 #: Bytes of a head: what nginx lets through by its default (large_client_header_buffers, 4 of 8 KiB), since what a proxy

@@ -19,7 +19,7 @@ from typing import Any
 
 from django.conf import settings
 
-from config.clients import address_of
+from config.server.clients import address_of
 from notifications.problems import send_problem
 
 #: Seconds for a whole body. The largest, of 2.5 MB, then needs a line of 700 kbit/s.

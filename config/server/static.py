@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.security import SecurityMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from config import answers
+from config.server import answers
 
 #: Reading 64 KiB that the kernel holds takes some 10 µs, so that two threads feed any network. A cold disk is slower.
 FILE_THREADS = 2

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
-from config.clients import Seldom, address_of, connection_of
+from config.server.clients import Seldom, address_of, connection_of
 
 logger = logging.getLogger(__name__)
 
