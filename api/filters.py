@@ -31,11 +31,15 @@ class OrderQuery(StrictSerializer):
     )
 
 
-def narrowed(orders: QuerySet[Order], query: QueryDict) -> QuerySet[Order]:
-    """Those of the orders that the query asks for. Raises `ValidationError`, also for a parameter without a value."""
-    # REST framework takes a parameter without a value for one that is absent.
+def refuse_blanks(query: QueryDict) -> None:
+    """Raise `ValidationError` for a parameter without a value, which REST framework takes for one that is absent."""
     if blank := [name for name, values in query.lists() if not all(map(str.strip, values))]:
         raise serializers.ValidationError({name: ["This parameter has no value."] for name in blank}, code="blank")
+
+
+def narrowed(orders: QuerySet[Order], query: QueryDict) -> QuerySet[Order]:
+    """Those of the orders that the query asks for. Raises `ValidationError`, also for a parameter without a value."""
+    refuse_blanks(query)
     given = query.copy()
     for name in OF_PAGES:
         given.pop(name, None)

@@ -59,7 +59,7 @@ class TicketsView(APIView):
         body.is_valid(raise_exception=True)
         customer = body.validated_data.get("customer")
         # A shop passes on its customers' names: a customer who is called as the shop's account must not become it.
-        if customer is None or (customer == request.user.get_username() and _is_customer(request.user)):
+        if customer is None or (customer == request.user.get_username() and is_customer(request.user)):
             user_id: int = request.user.pk  # type: ignore[assignment]  # permission_classes let nobody else in
             issued = tickets.issue(user_id, by=_credential(request))
         elif request.user.has_perm(ACT_FOR_OTHERS):
@@ -121,19 +121,24 @@ def _credential(request: Request) -> Credential:
 
 
 def _customer(name: str, *, maker: Any) -> Any:
-    """The customer of that name, for whom `maker` may act; created, as for an order, if there is no such user.
+    """`known_customer`; created, as for an order, if there is no such user."""
+    return known_customer(name, maker=maker) or services.customer_named(name)
 
-    Raises ValidationError.
+
+def known_customer(name: str, *, maker: Any) -> Any:
+    """The customer of that name, for whom `maker` may act; None if there is no such user yet.
+
+    Raises ValidationError for a user who is none, and for a spelling that no user can have.
     """
     users = get_user_model()
     customer = users._default_manager.filter(username=name).first()
     if customer is None and name == users.normalize_username(name):
-        customer = services.customer_named(name)
-    if customer is None or not (customer.is_active and _is_customer(customer) and may_act_for(maker, customer)):
+        return None
+    if customer is None or not (customer.is_active and is_customer(customer) and may_act_for(maker, customer)):
         raise serializers.ValidationError({"customer": ["There is no customer of that name."]}, code="unknown_customer")
     return customer
 
 
-def _is_customer(user: Any) -> bool:
+def is_customer(user: Any) -> bool:
     """Whether the user may do no more than any customer: a ticket must not make its holder somebody who may."""
     return not (user.is_staff or user.is_superuser or user.get_all_permissions())

@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from api.documents import DocsPage, SchemaView, asyncapi
 from api.inbox import NotificationsView, ReadView, UnreadCountView
+from api.snapshot import SnapshotView
 from api.tickets import ExchangeView, TicketsView
 from api.tokens import TokensView, TokenView
 from api.views import OrderViewSet
@@ -17,6 +18,7 @@ urlpatterns = [
     path("notifications", NotificationsView.as_view(), name="notifications"),
     path("notifications/read", ReadView.as_view(), name="notifications-read"),
     path("notifications/unread-count", UnreadCountView.as_view(), name="notifications-unread-count"),
+    path("snapshot", SnapshotView.as_view(), name="snapshot"),
     path("tickets", TicketsView.as_view(), name="tickets"),
     path("tickets/exchange", ExchangeView.as_view(), name="tickets-exchange"),
     path("schema", SchemaView.as_view(), name="schema"),

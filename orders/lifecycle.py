@@ -58,6 +58,9 @@ STEPS: dict[Status, frozenset[Status]] = {
 #: Statuses that nothing follows.
 FINAL = frozenset(status for status, following in STEPS.items() if not following)
 
+#: Statuses after which the customer waits for nothing more. A delivered order may still be returned.
+CLOSED = FINAL | {Status.DELIVERED}
+
 
 def allowed(status: str) -> list[str]:
     """The statuses that may follow `status`, in the order of `Status`, as plain strings."""

@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
+from orders.lifecycle import CLOSED
 from orders.models import Order, StatusChange
 from orders.shapes import lines_of, link_of, object_of
 
@@ -28,6 +29,11 @@ def orders_visible_to(user: User | AnonymousUser) -> QuerySet[Order]:
 def orders_of(user: User | AnonymousUser) -> QuerySet[Order]:
     """The user's own orders, newest first, whatever else the user may see."""
     return Order.objects.select_related("customer").filter(customer=user.pk)
+
+
+def open_orders(orders: QuerySet[Order]) -> QuerySet[Order]:
+    """Those of the orders for which somebody still waits."""
+    return orders.exclude(status__in=CLOSED)
 
 
 def orders_changed_since(moment: datetime) -> QuerySet[Order]:

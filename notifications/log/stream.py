@@ -139,6 +139,11 @@ def uid_of(user_id: UserKey) -> str | None:
     return Stream.objects.filter(user_id=user_id).values_list("uid", flat=True).first()
 
 
+def find(user_id: UserKey) -> Position | None:
+    """Where the user's stream stands now, if there is one. Writes nothing, as `position` may."""
+    return _positions([user_id]).get(user_id)
+
+
 def positions(user_ids: Collection[UserKey]) -> dict[UserKey, Position]:
     """`position` of many users in one query. Users who are gone are left out, and spoil nothing for the others."""
     found = _positions(user_ids)

@@ -37,6 +37,7 @@ ROUTES: Table = {
     "notifications": {"GET": (None, (401, 200, 200, 200))},
     "notifications-read": {"POST": ({"up_to": 1}, (401, 200, 200, 200))},
     "notifications-unread-count": {"GET": (None, (401, 200, 200, 200))},
+    "snapshot": {"GET": (None, (401, 200, 200, 200))},
     "tickets": {"POST": ({"customer": "alice"}, (401, 201, 403, 201))},
     "tickets-exchange": {"POST": ({"ticket": "unknown"}, (401, 401, 401, 401))},
     "tokens": {"GET": (None, (401, 200, 200, 200))},
