@@ -4,6 +4,7 @@ Django's own ASGI handler would give each request a thread of its own, whose dat
 with it; on a fixed pool of threads the same views keep their connections.
 """
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ from config.server.bridge import Bridge  # noqa: E402
 from config.server.static import StaticFiles  # noqa: E402
 from config.server.web_threads import WebThreads  # noqa: E402
 from notifications.access.authentication import Authentication  # noqa: E402
+from notifications.database import SHARED_THREADS  # noqa: E402
 from notifications.sockets.consumers import TopicConsumer  # noqa: E402
 from notifications.sockets.lifespan import Lifespan  # noqa: E402
 from notifications.sockets.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
@@ -67,4 +69,11 @@ application = ProtocolTypeRouter(
         "http": Cookies(Identified(Probes(StaticFiles(http), threads))),
         "websocket": Cookies(Authentication(URLRouter(sockets))),
     }
+)
+
+logging.getLogger(__name__).info(
+    "This process opens up to %d connections to the database: WEB_THREADS (%d), and %d for sockets.",
+    settings.WEB_THREADS + SHARED_THREADS,
+    settings.WEB_THREADS,
+    SHARED_THREADS,
 )

@@ -11,9 +11,10 @@ from collections import Counter
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.urls import reverse
 
-#: Log-ins on threads at once: one that hashes, and one that stands ready.
+#: Log-ins on threads at once: one that hashes, and one that stands ready where that leaves a thread to everything else.
 AT_ONCE = 2
 #: Log-ins that wait in a process, and those of one address among them. Some three are hashed in a second, so more than
 #: that would wait for nothing.
@@ -31,7 +32,7 @@ class LogInQueue:
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.paths = {reverse("login"), reverse("admin:login")}
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(max(1, min(AT_ONCE, settings.WEB_THREADS - 1)))
         self._waiting: Counter[str] = Counter()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -208,8 +208,11 @@ API_RATE: tuple[int, int] | None = read(rate, "API_RATE", (6_000, 60))
 LOGIN_RATE: tuple[int, int] | None = read(rate, "LOGIN_RATE", (20, 3600))
 LOGIN_RATE_PER_ADDRESS: tuple[int, int] | None = read(rate, "LOGIN_RATE_PER_ADDRESS", (100, 3600))
 
-#: Threads for Django's HTTP side in each process; each keeps one database connection.
-WEB_THREADS: int = read(positive, "WEB_THREADS", 8)
+#: Threads for Django's HTTP side in each process; each keeps one database connection. While one waits for the database
+#: another one runs; beyond three or four they would wait for Python's interpreter lock. With two, and the two for
+#: sockets, 20 processes have 80 of the 97 connections that PostgreSQL has for them unless it is told otherwise.
+WEB_THREADS: int = read(positive, "WEB_THREADS", 2)
+
 
 # Bounds that keep one client, or a server that hangs, from stopping a process; docs/operations.md lists them all.
 

@@ -222,7 +222,7 @@ def test_an_empty_value_counts_as_not_set():
     assert settings_with(
         "WEB_THREADS", "REDIS_URLS", "DRAIN_SECONDS", WEB_THREADS="", REDIS_URL="", DRAIN_SECONDS=""
     ) == {
-        "WEB_THREADS": 8,
+        "WEB_THREADS": 2,
         "REDIS_URLS": [],
         "DRAIN_SECONDS": 10.0,
     }

@@ -20,13 +20,13 @@ from notifications import protocol
 from notifications.access import credentials, tickets
 from notifications.access.credentials import Credential
 from notifications.conf import settings as engine
-from notifications.database import DatabaseThreads
+from notifications.database import SharedThreads
 from notifications.protocol import TICKET_PREFIX, CloseCode
 
 logger = logging.getLogger(__name__)
 
-#: Handshakes come in storms; two threads check them by turns, and leave the database to the others.
-HANDSHAKE_THREADS = 2
+#: Handshakes come in storms. They are checked one after the other, for all the paths that are followed at.
+_database = SharedThreads("handshake")
 
 
 class Authentication:
@@ -34,7 +34,7 @@ class Authentication:
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
-        self.database = DatabaseThreads("handshake", HANDSHAKE_THREADS)
+        self.database = _database
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         try:

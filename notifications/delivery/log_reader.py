@@ -1,8 +1,8 @@
 """What the hub's clients get from the database: the log for those that are behind, and the tail check.
 
 `hub` runs the loops. The `backlog` holds the clients for which the log has to be read; hints fill it, and so does this.
-Whatever a hint did not bring comes from here, so nothing in it depends on one. All its work runs on one thread, which
-keeps its connection. A database that is away is waited for.
+Whatever a hint did not bring comes from here, so nothing in it depends on one. One call follows the other, on threads
+that keep their connections. A database that is away is waited for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import Error
 
-from notifications.database import DatabaseThreads
+from notifications.database import SharedThreads
 from notifications.delivery import tail
 from notifications.delivery.backlog import Backlog
 from notifications.delivery.subscriber import Feed, Subscriber
@@ -38,7 +38,7 @@ class LogReader:
         self._backlog = backlog
         #: For the greeting.
         self._ping_seconds = ping_seconds
-        self.database = DatabaseThreads("hub")
+        self.database = SharedThreads("hub")
 
     async def read_log(self) -> None:
         """Read the log for all that are behind, again and again, for ever."""

@@ -27,7 +27,7 @@ from django.db import Error
 from django.utils import timezone
 
 from notifications.conf import settings
-from notifications.database import DatabaseThreads
+from notifications.database import SharedThreads
 from notifications.delivery.subscriber import Subscriber
 from notifications.hints import publish
 from notifications.hints.messages import TouchedMessage
@@ -59,7 +59,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Topic:
-    """What the application says of a topic. The functions run on a thread of their own, and may query."""
+    """What the application says of a topic. The functions run beside the event loop, one at a time, and may query."""
 
     #: Names the group: ASCII letters, digits, `-_.`, and no user's (`user.…`).
     name: str
@@ -85,7 +85,7 @@ class Watchers:
         self._wake = asyncio.Event()
         #: The versions that were told lately, so that no look tells them again.
         self._told: dict[str, int] = {}
-        self._database = DatabaseThreads(topic.name)
+        self._database = SharedThreads(topic.name)
         self.supervisor = Supervisor(topic.name)
         self._open = 0
         self._joined = asyncio.Event()

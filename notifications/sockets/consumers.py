@@ -16,7 +16,7 @@ from django.db import Error
 from notifications import protocol
 from notifications.access import tickets
 from notifications.access.credentials import Credential
-from notifications.database import DatabaseThreads
+from notifications.database import SharedThreads
 from notifications.delivery.subscriber import Subscriber
 from notifications.delivery.topic import Watchers
 from notifications.log import stream
@@ -30,7 +30,7 @@ MAX_FRAMES = 30
 RATE_SECONDS = 10.0
 
 #: For what inbound frames read and write: rare and short.
-_database = DatabaseThreads("inbound")
+_database = SharedThreads("inbound")
 
 
 class NotificationConsumer(AsyncConsumer):

@@ -132,7 +132,7 @@ async def test_a_handshake_that_the_database_cannot_check_is_told_to_come_back(
         found.append(scope["credential"])
 
     authentication = Authentication(inner)
-    await authentication.database.run(lambda: connection.execute_wrappers.append(fail))
+    await authentication.database.on_each_thread(lambda: connection.execute_wrappers.append(fail))
     await authentication({"type": "websocket", "headers": [(b"authorization", b"Bearer 0123abcd")]}, None, None)
     assert found == [CloseCode.BUSY]
     await authentication.database.close()

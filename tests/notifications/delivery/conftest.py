@@ -107,5 +107,5 @@ class ReadsOfTheLog:
     @classmethod
     async def of(cls, hub: Hub) -> "ReadsOfTheLog":
         reads = cls()
-        await hub._log.database.run(lambda: connection.execute_wrappers.append(reads))
+        await hub._log.database.on_each_thread(lambda: connection.execute_wrappers.append(reads))
         return reads
