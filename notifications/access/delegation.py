@@ -1,7 +1,7 @@
 """Who may act for whom: the one rule for every credential that somebody makes for somebody else.
 
 A token, a ticket or a password never gives what its maker does not have. Called by whatever makes one: the admin and
-the API. Which kinds of users a maker may name beside that (customers only, say) is for the caller to decide.
+the API. Which kinds of users a maker may name beside that is for the caller to decide.
 """
 
 from __future__ import annotations
