@@ -43,7 +43,7 @@ def client_of(web: Web) -> httpx.AsyncClient:
 
 @pytest.mark.parametrize("path", ["/login", "/admin/login/"])
 async def test_the_api_answers_while_log_ins_wait(deploy: type, path: str) -> None:
-    deployment: Deployment = deploy(WEB_THREADS="3", **UNLIMITED)
+    deployment: Deployment = deploy(**UNLIMITED)
     headers = {"Authorization": f"Bearer {deployment.token('alice')}"}
     async with client_of(deployment.web()) as client:
         people = await crowd(client)
@@ -57,7 +57,7 @@ async def test_the_api_answers_while_log_ins_wait(deploy: type, path: str) -> No
 
 
 async def test_who_would_wait_too_long_is_told_so_at_once(deploy: type) -> None:
-    deployment: Deployment = deploy(**UNLIMITED)
+    deployment: Deployment = deploy(WEB_THREADS="3", **UNLIMITED)
     async with client_of(deployment.web()) as client:
         people = await crowd(client)
         people.send(login_queue.WAITING_PER_ADDRESS + login_queue.AT_ONCE + 5)
