@@ -122,7 +122,10 @@ def _credential(request: Request) -> Credential:
 
 def _customer(name: str, *, maker: Any) -> Any:
     """`known_customer`; created, as for an order, if there is no such user."""
-    return known_customer(name, maker=maker) or services.customer_named(name)
+    if known_customer(name, maker=maker) is None:
+        services.customer_named(name)
+    # Asked again: another may have made a user of that name meanwhile, who is no customer.
+    return known_customer(name, maker=maker)
 
 
 def known_customer(name: str, *, maker: Any) -> Any:
