@@ -20,7 +20,7 @@ from api import counting
 
 
 class ApiRate(BaseThrottle):
-    """Refuses with 429 whoever has used up `settings.API_RATE`, `(requests, seconds)`; None is no limit."""
+    """Refuses with 429 a caller that has used up `settings.API_RATE`, `(requests, seconds)`; None is no limit."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
         if settings.API_RATE is None:

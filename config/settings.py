@@ -33,7 +33,7 @@ DEBUG: bool = read(flag, "DEBUG", False)
 SECRET_KEY: str = read(text, "SECRET_KEY", "only-for-local-use-with-debug" if DEBUG else "")
 if not SECRET_KEY:
     raise stop("SECRET_KEY is not set; set it to 50 random characters, or DEBUG=1 for local use.")
-#: Whoever has one signed cookie may try keys at home, as fast as hardware goes.
+#: An attacker with one signed cookie can try keys at home, as fast as hardware goes.
 MIN_KEY = 32
 if not DEBUG and len(SECRET_KEY) < MIN_KEY:
     raise stop(f"SECRET_KEY is not usable: it has fewer than {MIN_KEY} characters; set it to 50 random ones.")
@@ -44,7 +44,7 @@ ALLOWED_HOSTS: list[str] = read(words, "ALLOWED_HOSTS", ["localhost", "127.0.0.1
 if not ALLOWED_HOSTS:
     raise stop("ALLOWED_HOSTS is not set; set it to the names that this service is reached by, or DEBUG=1.")
 
-#: Who else, beside this site itself, may open a socket or a stream with a user's cookie.
+#: Sites whose pages, beside this site's own, may open a socket or a stream with a user's cookie.
 ALLOWED_ORIGINS: list[str] = read(partial(origins, any_origin=DEBUG), "ALLOWED_ORIGINS", [])
 
 INSTALLED_APPS = [
@@ -160,7 +160,7 @@ CELERY_TASK_ALWAYS_EAGER = CELERY_BROKER_URL is None
 CELERY_TASK_EAGER_PROPAGATES = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
-# Celery's defaults, said: with pickle among them, whoever reaches the broker could run code in every worker.
+# Celery's defaults, said: with pickle among them, anybody who reaches the broker could run code in every worker.
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 # A task is short and may run twice: it is acknowledged when it is done, and a worker holds no second one back.
@@ -181,7 +181,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 
 # -- The stream and its sockets ------------------------------------------------------------------------------------
 
-#: Days for which notifications are kept; who comes back later is told to fetch a snapshot.
+#: Days for which notifications are kept; a client that comes back later is told to fetch a snapshot.
 NOTIFICATION_RETENTION_DAYS: int = read(partial(positive, at_most=36_500), "NOTIFICATION_RETENTION_DAYS", 30)
 #: Seconds between two looks of a process at what no hint announced. More than ten a second would be load and no help.
 NOTIFICATION_TAIL_SECONDS: float = read(partial(seconds, at_least=0.1), "NOTIFICATION_TAIL_SECONDS", 1.0)
@@ -200,8 +200,8 @@ TICKET_CONNECTION_SECONDS: int = read(partial(positive, at_most=31_536_000), "TI
 #: What Prometheus shows to read /metrics. Without it nobody may, but for DEBUG.
 METRICS_TOKEN: str = read(text, "METRICS_TOKEN", "")
 
-#: Requests of one token to the API, and seconds: a bound for a caller that runs wild, and not a quota. Who has more
-#: changes than that sends them in batches.
+#: Requests of one token to the API, and seconds: a bound for a caller that runs wild, and not a quota. A system with
+#: more changes than that sends them in batches.
 API_RATE: tuple[int, int] | None = read(rate, "API_RATE", (6_000, 60))
 
 #: Log-ins that may be tried for one account, and from one address. NIST SP 800-63B has at most 100 failures in a row.

@@ -1,8 +1,8 @@
-"""Who is told what of an order: the one place where orders become notifications.
+"""Which user is told what of an order: the one place where orders become notifications.
 
-Runs inside the transaction of the change, called by the signals of `orders.signals`. It decides who is told and in
-which kind; the engine (`notifications`) numbers, stores and delivers. To add a kind of notification: add it to `Kind`,
-and append an event of it where it happens.
+Runs inside the transaction of the change, called by the signals of `orders.signals`. It decides which user is told,
+and in which kind; the engine (`notifications`) numbers, stores and delivers. To add a kind of notification: add it to
+`Kind`, and append an event of it where it happens.
 """
 
 from __future__ import annotations

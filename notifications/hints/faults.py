@@ -1,6 +1,6 @@
 """The fault kit: a channel layer that loses, doubles, delays and reorders hints on purpose, around any other layer.
 
-For whoever wants to see that nothing breaks by it: the fault tests of this project, and anybody's own staging. Named in
+To see that nothing breaks by it: in the fault tests of this project, and in anybody's own staging. Named in
 `CHANNEL_LAYERS`, or switched on by `HINT_FAULTS` in the environment (docs/faults.md). It touches hints and nothing
 else: groups and receiving are the inner layer's, and the log in the database is out of its reach.
 """

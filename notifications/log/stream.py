@@ -46,7 +46,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a stream stands: what a handshake, and whoever hands out a snapshot, has to know."""
+    """Where a stream stands: what a handshake and a snapshot have to know."""
 
     uid: str
     head: int
@@ -215,8 +215,8 @@ def trim_old() -> int:
 def trim(before: datetime) -> int:
     """Delete the notifications of before a moment; gives their number.
 
-    Each stream remembers how far it was trimmed, in the same transaction, so that who resumes from before that is
-    reset and not left with a gap.
+    Each stream remembers how far it was trimmed, in the same transaction, so that a client that resumes from before
+    that is reset and not left with a gap.
     """
     old = Notification.objects.filter(at__lt=before)
     ends = list(old.order_by().values_list("stream_id").annotate(end=Max("seq")))
