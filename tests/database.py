@@ -21,6 +21,9 @@ EMBEDDED = os.environ.get("DATABASE_URL", "").startswith("sqlite:")
 on_postgres = pytest.mark.skipif(EMBEDDED, reason="SQLite has one writer at a time")
 on_sqlite = pytest.mark.skipif(not EMBEDDED, reason="what only SQLite does")
 
+#: Statements of one notification: number the stream, store it; SQLite counts its writing transactions besides.
+NOTIFYING = 3 if EMBEDDED else 2
+
 
 class Elsewhere:
     """Another connection, on a thread of its own, that does one thing after the other when it is told to."""

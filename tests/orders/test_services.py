@@ -16,7 +16,7 @@ from orders import services
 from orders.lifecycle import Status
 from orders.models import Order, StatusChange
 from orders.signals import statuses_changed
-from tests.database import OpenTransaction, elsewhere, on_postgres, somebody_waits_for_a_lock, together
+from tests.database import NOTIFYING, OpenTransaction, elsewhere, on_postgres, somebody_waits_for_a_lock, together
 from tests.orders.conftest import make_order, newest_change
 from tests.polling import poll
 
@@ -269,12 +269,11 @@ def test_no_update_of_many_at_once_is_lost(order: Order):
 
 
 def test_a_change_takes_few_statements(order: Order, django_assert_max_num_queries: Any):
-    # Lock and load, save, history, number the stream, the notification; the savepoints around them are the test's own
-    # transaction's.
-    with django_assert_max_num_queries(9) as queries:
+    # Lock and load, save, history, the notification; the savepoints around them are the test's own transaction's.
+    with django_assert_max_num_queries(7 + NOTIFYING) as queries:
         services.change_status(order=order, to="shipped")
     work = [query["sql"] for query in queries.captured_queries if "SAVEPOINT" not in query["sql"]]
-    assert len(work) == 5, work
+    assert len(work) == 3 + NOTIFYING, work
     assert connection.in_atomic_block
 
 
