@@ -7,7 +7,7 @@ repeating it: it may hold a password.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
@@ -107,6 +107,24 @@ def _value(text: str) -> str | int | bool:
     return int(text) if re.fullmatch("0|[1-9][0-9]{0,17}", text) else text
 
 
+#: Options of DATABASES that are Django's and no parameters of libpq (docs.djangoproject.com, PostgreSQL notes).
+NOT_OF_LIBPQ = ("assume_role", "isolation_level", "pool", "server_side_binding", "cursor_factory")
+#: How an entry of DATABASES and libpq call the same thing.
+LIBPQ_NAMES = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+
+
+def libpq_parameters(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry of Django's DATABASES for PostgreSQL says, for libpq."""
+    named = {libpq: described[name] for name, libpq in LIBPQ_NAMES.items() if described[name]}
+    return named | {name: value for name, value in described["OPTIONS"].items() if name not in NOT_OF_LIBPQ}
+
+
+def direct_database(url: str) -> dict[str, Any]:
+    """As `database`, of PostgreSQL alone."""
+    _split(url, [scheme for scheme, engine in ENGINES.items() if engine == POSTGRESQL])
+    return database(url)
+
+
 def redis_urls(text: str) -> list[str]:
     """URLs, comma-separated; a word without a scheme is one more host of the Sentinel before it."""
     found: list[str] = []
@@ -161,6 +179,14 @@ def channel_layer(kind: str, urls: Sequence[str], *, prefix: str, keys: Sequence
         return {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": shared}
     # One channel serves a whole process, so its capacity is that of all users' hints.
     return {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {**shared, "capacity": 10_000}}
+
+
+def postgres_layer(described: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:
+    """The entry of CHANNEL_LAYERS for PostgreSQL alone; `described` is an entry of DATABASES."""
+    return {
+        "BACKEND": "notifications.hints.postgres.PostgresLayer",
+        "CONFIG": {"connection": libpq_parameters(described), "prefix": prefix},
+    }
 
 
 class Broker(NamedTuple):

@@ -13,9 +13,11 @@ from channels_redis.core import RedisChannelLayer
 from django.contrib.auth.models import User
 from django.db import connection
 
+from config.connections import libpq_parameters
 from notifications.delivery.hub import Hub
 from notifications.hints import publish
 from notifications.hints.layers import RedisLayer
+from notifications.hints.postgres import PostgresLayer
 from notifications.log import stream
 from tests.database import EMBEDDED
 from tests.notifications.conftest import Database, published_to, running, tell
@@ -39,7 +41,11 @@ def redis_pubsub() -> Any:
     return RedisLayer(urls=[os.environ["REDIS_URL"]])
 
 
-LAYERS = [in_memory] if EMBEDDED else [in_memory, redis_core, redis_pubsub]
+def postgres() -> Any:
+    return PostgresLayer(libpq_parameters(connection.settings_dict))
+
+
+LAYERS = [in_memory] if EMBEDDED else [in_memory, redis_core, redis_pubsub, postgres]
 
 
 @pytest.fixture(params=LAYERS, ids=lambda make: make.__name__)
