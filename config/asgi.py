@@ -72,8 +72,9 @@ application = ProtocolTypeRouter(
 )
 
 logging.getLogger(__name__).info(
-    "This process opens up to %d connections to the database: WEB_THREADS (%d), and %d for sockets.",
-    settings.WEB_THREADS + SHARED_THREADS,
+    "This process opens up to %d connections to the database: WEB_THREADS (%d), %d for sockets, and %d for hints.",
+    settings.WEB_THREADS + SHARED_THREADS + settings.HINT_CONNECTIONS,
     settings.WEB_THREADS,
     SHARED_THREADS,
+    settings.HINT_CONNECTIONS,
 )

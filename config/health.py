@@ -13,6 +13,7 @@ import time
 from http import HTTPStatus
 from typing import Any
 
+from channels.layers import get_channel_layer
 from django.db import Error, close_old_connections, connection
 
 from config.server.admission import PROBES
@@ -52,7 +53,8 @@ class Probes:
         """A request would succeed: the process is not about to stop, its loops run, a thread is free, and the database
         answers it.
 
-        Redis is not asked: without it nothing is lost or refused.
+        What carries hints is not asked: without it nothing is lost or refused, and notifications come with the tail
+        check. A layer that knows that it does not hear other processes (`hears`) is named in an answer that is good.
         """
         if state["hub"].draining:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "draining"}
@@ -60,6 +62,8 @@ class Probes:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "not_running": ", ".join(down)}
         if reason := await self._asked():
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "reason": reason}
+        if not getattr(get_channel_layer(), "hears", True):
+            return HTTPStatus.OK, {"status": "ok", "hints": "reconnecting"}
         return HTTPStatus.OK, {"status": "ok"}
 
     async def _asked(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from config import cache, logs
 from config.connections import (
+    POSTGRESQL,
     SQLITE,
     broker_url,
     celery_broker,
@@ -19,6 +20,8 @@ from config.connections import (
     channel_layer,
     channel_prefix,
     database,
+    direct_database,
+    postgres_layer,
     redis_urls,
 )
 from config.environment import faults, flag, one_of, origins, positive, rate, read, seconds, stop, text, words
@@ -116,6 +119,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URLS: list[str] = read(redis_urls, "REDIS_URL", [])
 
 #: What begins every name in Redis that is this deployment's. Pub/sub knows no database numbers, so the number is in it.
+#: Without Redis it names the channel of PostgreSQL.
 default_prefix = f"orderwire{database_number(REDIS_URLS[0]) if REDIS_URLS else 0}"
 CHANNEL_PREFIX: str = read(channel_prefix, "CHANNEL_PREFIX", default_prefix)
 #: Keys that hints are encrypted and signed with; without any, Redis' owner can forge them (docs/operations.md).
@@ -123,10 +127,19 @@ CHANNEL_KEYS: list[str] = read(channel_keys, "CHANNEL_KEYS", [])
 #: What carries hints over Redis: our layer, or the pub/sub or the core layer of channels-redis.
 CHANNEL_LAYER: str = read(one_of("redis", "pubsub", "core"), "CHANNEL_LAYER", "redis")
 
+#: Connections to PostgreSQL that hints take in each process.
+HINT_CONNECTIONS = 0
 if REDIS_URLS:
     CHANNEL_LAYERS: dict[str, Any] = {
         "default": channel_layer(CHANNEL_LAYER, REDIS_URLS, prefix=CHANNEL_PREFIX, keys=CHANNEL_KEYS)
     }
+elif DATABASES["default"]["ENGINE"] == POSTGRESQL:
+    if CHANNEL_KEYS:
+        raise stop("CHANNEL_KEYS is not usable without REDIS_URL: PostgreSQL carries no notification in its hints.")
+    #: Where processes hear each other without Redis: not through a pooler that gives a connection away in between.
+    HINTS_DATABASE: dict[str, Any] = read(direct_database, "HINTS_DATABASE_URL", DATABASES["default"])
+    CHANNEL_LAYERS = {"default": postgres_layer(HINTS_DATABASE, prefix=CHANNEL_PREFIX)}
+    HINT_CONNECTIONS = 1
 else:
     # One channel serves the whole process here, so its capacity is that of all users' hints.
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 10_000}}}

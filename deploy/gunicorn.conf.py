@@ -26,8 +26,8 @@ worker_class = "config.server.worker.Worker"
 # which serves demo passwords, binds the loopback instead (--bind wins over this file).
 bind = f"0.0.0.0:{read(port, 'PORT', 8000)}"
 
-# One process uses one core; start one for each. More than one needs REDIS_URL,
-# else what one process publishes reaches the others' sockets only at their next tail check.
+# One process uses one core; start one for each. More than one needs PostgreSQL, with or without Redis: over SQLite,
+# what one process publishes reaches the others' sockets only at their next tail check.
 workers = read(positive, "WEB_CONCURRENCY", 1)
 
 # Connections that may wait while a worker is busy: a whole shop's browsers come back at once after a deploy. The

@@ -290,6 +290,28 @@ def test_deployments_in_two_databases_of_one_redis_use_other_names(url: str, pre
         assert found["CACHES"]["default"]["KEY_PREFIX"] == prefix
 
 
+def test_without_redis_hints_go_over_postgres_and_not_through_its_pooler():
+    pooled = {"DATABASE_URL": "postgres://shop:secret@pooler.example:6432/shop?pool=true&sslmode=require"}
+    found = settings_with("CHANNEL_LAYERS", "CELERY_TASK_ALWAYS_EAGER", CHANNEL_PREFIX="shop", **pooled)
+    config = found["CHANNEL_LAYERS"]["default"]["CONFIG"]
+    login = {"host": "pooler.example", "port": "6432", "user": "shop", "password": "secret", "dbname": "shop"}
+    assert config["prefix"] == "shop"
+    assert config["connection"].items() >= {**login, "sslmode": "require", "keepalives_idle": 10}.items()
+    assert "pool" not in config["connection"]
+    assert found["CELERY_TASK_ALWAYS_EAGER"]
+    direct = settings_with("CHANNEL_LAYERS", HINTS_DATABASE_URL="postgres://shop@db.example/shop", **pooled)
+    assert direct["CHANNEL_LAYERS"]["default"]["CONFIG"]["connection"]["host"] == "db.example"
+
+
+@pytest.mark.parametrize(("name", "value"), [("HINTS_DATABASE_URL", "sqlite:///x"), ("CHANNEL_KEYS", "k" * 32)])
+def test_what_postgres_cannot_do_for_hints_stops_the_start(name: str, value: str):
+    postgres = "postgres://shop@db.example/shop"
+    done = start([sys.executable, "-c", "import config.settings"], DATABASE_URL=postgres, **{name: value})
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"orderwire: {name} is not usable")
+
+
 @pytest.mark.parametrize("kind", ["redis", "pubsub", "core"])
 def test_every_layer_gets_the_prefix_and_the_keys(kind: str):
     keys = ["n" * 32, "o" * 32]

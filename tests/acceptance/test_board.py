@@ -146,8 +146,7 @@ async def test_a_hint_is_enough(deploy: Deploy):
 
 
 async def test_what_no_hint_announced_reaches_the_board_all_the_same(deploy: Deploy):
-    # Without a Redis each process has a layer of its own, and no other process hears its hints.
-    deployment = deploy(REDIS_URL=None, NOTIFICATION_TAIL_SECONDS="0.2")
+    deployment = deploy(NOTIFICATION_TAIL_SECONDS="0.2")
     web = deployment.web()
     with http(deployment, web) as client:
         number = new_order(client)
@@ -158,6 +157,7 @@ async def test_what_no_hint_announced_reaches_the_board_all_the_same(deploy: Dep
                 "-c",
                 "from orders import services; from orders.models import Order; "
                 f"services.change_status(order=Order.objects.get(number='{number}'), to='shipped')",
+                HINT_FAULTS="drop=1",
             )
             assert (await order_at(connection, number, 2))["status"] == "shipped"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 
 from tests.conftest import Deploy
 from tests.database import on_postgres
@@ -18,6 +19,8 @@ from tests.sockets import frame, socket
 
 #: What docs/operations.md says of a web process with the default of WEB_THREADS.
 BY_DEFAULT = 4
+#: And without Redis.
+FOR_HINTS = 1
 #: Callers and rounds of the load: several times as many as there are threads.
 CALLERS, ROUNDS = 8, 2
 
@@ -66,8 +69,12 @@ async def load(web: Web, token: str) -> None:
 
 
 @on_postgres
-async def test_a_web_process_opens_as_many_connections_as_are_documented(deploy: Deploy) -> None:
-    deployment = deploy(MAX_SOCKETS_PER_USER="100")
+@pytest.mark.parametrize("without_redis", [{}, {"REDIS_URL": None}], ids=["redis", "postgres alone"])
+async def test_a_web_process_opens_as_many_connections_as_are_documented(
+    deploy: Deploy, without_redis: dict[str, None]
+) -> None:
+    deployment = deploy(MAX_SOCKETS_PER_USER="100", **without_redis)
+    documented = BY_DEFAULT + FOR_HINTS * bool(without_redis)
     token = deployment.token("staff")
     web = deployment.web()
     with closing(psycopg.connect(deployment.database_url, autocommit=True)) as asking:
@@ -76,5 +83,5 @@ async def test_a_web_process_opens_as_many_connections_as_are_documented(deploy:
         while not loading.done():
             most = max(most, await asyncio.to_thread(opened, asking))
         await loading
-    assert most == BY_DEFAULT
-    assert f"This process opens up to {BY_DEFAULT} connections to the database" in web.log()
+    assert most == documented
+    assert f"This process opens up to {documented} connections to the database" in web.log()
