@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -65,6 +66,7 @@ class Link:
         #: When PostgreSQL was asked what it has not answered yet, by the loop's clock.
         self._asked_at: float | None = None
         self._answered_at = 0.0
+        self._descriptor = -1
 
     @property
     def listens(self) -> bool:
@@ -137,7 +139,10 @@ class Link:
     async def _converse(self, pgconn: pq.abc.PGconn) -> None:
         """Ask, read and watch one connection; raises what ended it."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(pgconn.socket, self._wake.set)
+        # Our own descriptor of the socket: libpq closes its when the connection ends, and the loop would go on watching
+        # a number that is the next client's.
+        self._descriptor = os.dup(pgconn.socket)
+        loop.add_reader(self._descriptor, self._wake.set)
         try:
             await self._ask(pgconn, NO_WAIT)
             self._rests = False
@@ -154,8 +159,9 @@ class Link:
                     await self._woken(self._answered_at + PING_SECONDS)
                     self._read(pgconn)
         finally:
-            loop.remove_reader(pgconn.socket)
-            loop.remove_writer(pgconn.socket)
+            loop.remove_reader(self._descriptor)
+            loop.remove_writer(self._descriptor)
+            os.close(self._descriptor)
 
     async def _notify(self, pgconn: pq.abc.PGconn, messages: list[_Message]) -> None:
         """One statement for all of them, and its answer."""
@@ -182,9 +188,9 @@ class Link:
         while True:
             # What the kernel does not take now it is given when it takes more.
             if pgconn.flush():
-                loop.add_writer(pgconn.socket, self._wake.set)
+                loop.add_writer(self._descriptor, self._wake.set)
             else:
-                loop.remove_writer(pgconn.socket)
+                loop.remove_writer(self._descriptor)
             await self._woken(self._asked_at + ANSWER_SECONDS)
             if self._read(pgconn):
                 break
