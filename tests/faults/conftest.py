@@ -64,13 +64,15 @@ async def open_shop(stocked: Stocked) -> AsyncIterator[OpenShop]:
 
 
 @pytest.fixture
-async def shop_on_its_own_postgres() -> AsyncIterator[tuple[Shop, Postgres]]:
-    """A shop whose PostgreSQL nobody else uses."""
+async def shop_on_its_own_postgres(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Shop, Postgres]]:
+    """A shop whose PostgreSQL nobody else uses; a test's parameter is settings."""
     with Postgres() as postgres:
         template = create_database(postgres.url)
         make_template(template)
         with stocked_copy(template, postgres.url) as (url, tokens):
-            shop = Shop(Deployment(template=url, server=postgres.url, **LOADED), tokens)
+            shop = Shop(
+                Deployment(template=url, server=postgres.url, **(LOADED | getattr(request, "param", {}))), tokens
+            )
             yield shop, postgres
             # What a failed test has left broken must not hide why it failed.
             await asyncio.to_thread(lambda: postgres.running or postgres.start())
