@@ -18,11 +18,21 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     """How `BearerAuthentication` is called in the document."""
 
     target_class = "api.authentication.BearerAuthentication"
-    match_subclasses = True
     name = "token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "description": "From `manage.py create_token` or the admin."}
+
+
+class StreamScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How `StreamAuthentication` is called in the document."""
+
+    target_class = "api.authentication.StreamAuthentication"
+    name = "streamToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        description = "A token, or what `/tickets/exchange` gave for a ticket."
+        return {"type": "http", "scheme": "bearer", "description": description}
 
 
 # Headers.
@@ -85,7 +95,7 @@ def describe_stream(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             "summary": "The caller's own stream, live",
             "description": "Server-sent events: every event's data is a frame of the socket (/asyncapi.yaml).",
             "tags": ["notifications"],
-            "security": [{"token": []}, {"cookieAuth": []}],
+            "security": [{"streamToken": []}, {"cookieAuth": []}],
             "parameters": [
                 {"in": "query", "name": "after", "description": "Go on after this number.", **after},
                 {"in": "query", "name": "stream", "description": "Its stream's id.", "schema": {"type": "string"}},
