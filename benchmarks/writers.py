@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
 from django.db.models import QuerySet
@@ -31,7 +32,7 @@ def people(users: int) -> None:
         buyer = services.create_order(number=f"B-{number}", customer=f"buyer{number}").customer
         session = SessionStore()
         session[SESSION_KEY] = str(buyer.pk)
-        session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+        session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
         session[HASH_SESSION_KEY] = buyer.get_session_auth_hash()
         session.set_expiry(timedelta(days=1))
         session.save()
