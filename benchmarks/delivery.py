@@ -25,7 +25,7 @@ from tests.deployment import Deployment, make_template
 from tests.process import Process
 from tests.servers import Postgres, create_database
 
-#: Seconds without any frame after which what has not come is lost. The tail check brings ours within 5.
+#: Seconds without any frame after which what has not come is lost. The tail check brings ours within a second.
 PATIENCE = 10.0
 
 

@@ -158,7 +158,7 @@ async def test_a_long_answer_has_a_time_for_all_of_it_also_when_its_reader_trick
     client = Client()
 
     async def trickle(_: Any) -> None:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # not a wait of the test's: how slowly this client reads, five seconds in all
 
     await answers.give(request(client, "192.0.2.1"), trickle, 200, [], b"x" * answers.CHUNK * 100)
     assert client.is_cut_off
