@@ -1,9 +1,21 @@
-"""The lifecycle of an order: a pure table of legal steps.
+"""The lifecycle of an order: a pure table of legal steps, and the rule for news that come late.
 
-Called by `services` before a status is written, and by pages that show the next steps. It reads nothing and writes
+Called by `updates` before a status is written, and by pages that show the next steps. It reads nothing and writes
 nothing. To add a status: add it to `Status`, give it a row in `STEPS`, and make a migration (the database checks the
 column against `Status` too).
+
+**News that come late.** `read` puts them where they belong by the time at which they happened. The steps that count, in
+the order in which they happened, are the order's *story*: each one is legal after the one before it, or repeats it.
+`docs/api.md` has the rule as a table of cases, and `tests/orders/test_story.py` has them as tests.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from itertools import pairwise
 
 from django.db import models
 
@@ -71,3 +83,137 @@ def allowed(status: str) -> list[str]:
 def is_legal(status: str, to: str) -> bool:
     """Whether an order may go from `status` to `to`."""
     return Status(to) in STEPS[Status(status)]
+
+
+#: From the beginning to the end, for statuses between which the table has no step: a parcel that moves was not
+#: cancelled, and an order that was delivered is not on hold.
+ALONG = (
+    Status.PENDING,
+    Status.ON_HOLD,
+    Status.PROCESSING,
+    Status.CANCELLED,
+    Status.SHIPPED,
+    Status.OUT_FOR_DELIVERY,
+    Status.READY_FOR_PICKUP,
+    Status.DELIVERED,
+    Status.RETURNED,
+)
+
+
+def is_further(status: str, than: str) -> bool:
+    """Whether an order with `status` is further along the lifecycle: the table leads there, or `ALONG` does."""
+    return is_legal(than, status) or ALONG.index(Status(status)) > ALONG.index(Status(than))
+
+
+class Verdict(Enum):
+    """What a late piece of news is for the story of its order."""
+
+    #: It is a step of the story, perhaps its last.
+    APPLIED = "applied"
+    #: It fits, and says what the step before it said.
+    REPEATED = "repeated"
+    #: The story ends further along without it.
+    LATE = "late"
+    #: The same status of the same moment is known.
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of news of an order: a status, and when the order got it."""
+
+    status: str
+    at: datetime
+    #: Whether it moves the order, as far as is known. What repeats the step before it need not say so.
+    counts: bool = True
+    #: Whether somebody took it against the table: it may follow any status.
+    forced: bool = False
+    #: False for a beginning whose time nobody told: it is before all.
+    dated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The story with a new piece of news: `story` has the indices of its steps, the new one being the last index."""
+
+    verdict: Verdict
+    story: tuple[int, ...]
+    #: What the order is at the end of the story, and the time of the step that made it so.
+    status: str
+    since: datetime
+
+
+def read(known: Sequence[Step], new: Step) -> Reading:
+    """Where `new` belongs among what is `known`, at least one step, in the order in which it came.
+
+    If everything is legal with `new` at its place, that is the story. Otherwise there are two readings, with it or
+    without it, and the one that ends further along is taken; without it, if both end alike. Steps that were left out of
+    the story before return to it if they fit now. News of one moment happened in the order in which they came.
+    """
+    steps = [*known, new]
+    own = len(known)
+    order = sorted(range(len(steps)), key=lambda index: (steps[index].dated, steps[index].at, index))
+    story = list(_story([index for index in order if index != own], steps))
+    if any(step.status == new.status and step.dated and step.at == new.at for step in known):
+        return _reading(Verdict.KNOWN, story, steps)
+
+    rank = {index: place for place, index in enumerate(order)}
+    before = [index for index in story if rank[index] < rank[own]]
+    after = story[len(before) :]
+    if _is_legal_after(before, own, after, steps):
+        if not after or _follows(steps[after[0]], new):
+            story = [*before, own, *after]
+        # If a later step can follow it, both readings end alike.
+        elif not any(_follows(steps[index], new) for index in after) and is_further(
+            new.status, steps[after[-1]].status
+        ):
+            story = [*before, own]
+    story = _with_all_that_fit(story, rank, steps)
+    if own not in story:
+        return _reading(Verdict.LATE, story, steps)
+    repeats = any(other == own and steps[one].status == new.status for one, other in pairwise(story))
+    return _reading(Verdict.REPEATED if repeats else Verdict.APPLIED, story, steps)
+
+
+def _story(order: Sequence[int], steps: Sequence[Step]) -> Iterator[int]:
+    """The steps that count, and those that repeat the one before them."""
+    status = None
+    for index in order:
+        step = steps[index]
+        if step.counts or step.status == status:
+            status = step.status
+            yield index
+
+
+def _with_all_that_fit(story: list[int], rank: Mapping[int, int], steps: Sequence[Step]) -> list[int]:
+    """The story, with each step that can be put into it; one that returns may make room for another."""
+    left_out = [index for index in rank if index not in story]
+    returned = True
+    while returned:
+        returned = False
+        for index in left_out:
+            before = [one for one in story if rank[one] < rank[index]]
+            after = story[len(before) :]
+            if _is_legal_after(before, index, after, steps) and (not after or _follows(steps[after[0]], steps[index])):
+                story, returned = [*before, index, *after], True
+                left_out.remove(index)
+                break
+    return story
+
+
+def _is_legal_after(before: Sequence[int], index: int, after: Sequence[int], steps: Sequence[Step]) -> bool:
+    if before:
+        return _follows(steps[index], steps[before[-1]])
+    # Nothing happens before an order is placed. One that came to us later may have been on its way already.
+    return steps[after[0]].status != Status.PENDING
+
+
+def _follows(step: Step, before: Step) -> bool:
+    return step.forced or step.status == before.status or is_legal(before.status, step.status)
+
+
+def _reading(verdict: Verdict, story: Sequence[int], steps: Sequence[Step]) -> Reading:
+    made = len(story) - 1
+    while made and steps[story[made - 1]].status == steps[story[made]].status:
+        made -= 1
+    return Reading(verdict, tuple(story), steps[story[-1]].status, steps[story[made]].at)
