@@ -11,11 +11,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.core.validators import URLValidator
+from django.core.validators import ProhibitNullCharactersValidator, URLValidator
 from django.utils import timezone
 from rest_framework import serializers
 
+from orders.customers import MAX_NAME, check_characters, spelled
 from orders.selectors import rfc3339
 
 
@@ -34,12 +34,25 @@ class Text(serializers.CharField):
 
 
 class UserName(Text):
-    """A user name in the spelling that is stored (NFKC), which may be longer than what was sent."""
+    """A user's name, which is the shop's own text, in the spelling that is kept."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_NAME, **kwargs)
+        others = [rule for rule in self.validators if not isinstance(rule, ProhibitNullCharactersValidator)]
+        self.validators = [*others, check_characters]
 
     def to_internal_value(self, data: Any) -> str:
-        name = super().to_internal_value(data)
-        # Normalising takes minutes for a megabyte of combining marks, and makes nothing shorter that is too long.
-        return name if len(name) > (self.max_length or 0) else get_user_model().normalize_username(name)
+        return spelled(super().to_internal_value(data))
+
+
+class StoredName(UserName):
+    """A user's name, taken as it is written: in another spelling it may be one that another customer chose."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return Text.to_internal_value(self, data)
 
 
 class WebAddress(Text):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import QueryDict
 from rest_framework import serializers
 
-from api.fields import Moment, Text
+from api.fields import Moment, UserName
 from api.serializers import StrictSerializer
 from orders.lifecycle import Status
 from orders.models import Order
@@ -23,7 +24,7 @@ class OrderQuery(StrictSerializer):
     unknown = serializers.ErrorDetail("This parameter is not known.", code="unknown_parameter")
 
     status = serializers.MultipleChoiceField(choices=Status.choices, required=False, help_text="Any of these statuses.")
-    customer = Text(max_length=150, required=False, help_text="Orders of the customer with this user name.")
+    customer = UserName(required=False, help_text="Orders of the customer with this user name.")
     updated_since = Moment(
         required=False,
         help_text="Orders that changed at or after this time. A change shows up when it commits, a moment after its "
@@ -49,5 +50,6 @@ def narrowed(orders: QuerySet[Order], query: QueryDict) -> QuerySet[Order]:
 
 
 def _conditions(status: Any = (), customer: str | None = None, updated_since: Any = None) -> dict[str, Any]:
-    conditions = {"status__in": status, "customer__username": customer, "updated_at__gte": updated_since}
+    name = f"customer__{get_user_model().USERNAME_FIELD}"
+    conditions = {"status__in": status, name: customer, "updated_at__gte": updated_since}
     return {name: value for name, value in conditions.items() if value}

@@ -38,6 +38,7 @@ PREFIX = "/api/"
 #: Which answer a broken rule is.
 STATUS_OF_RULE: dict[type[services.OrderError], HTTPStatus] = {
     services.NumberTaken: HTTPStatus.CONFLICT,
+    services.CustomerExists: HTTPStatus.CONFLICT,
     services.IllegalTransition: HTTPStatus.CONFLICT,
     services.NoteRequired: HTTPStatus.BAD_REQUEST,
     services.OccurredInFuture: HTTPStatus.BAD_REQUEST,
@@ -52,6 +53,7 @@ MAX_DETAIL = 300
 #: The field that a rule is about.
 POINTER_OF_RULE: dict[type[services.OrderError], str] = {
     services.NumberTaken: "/number",
+    services.CustomerExists: "/customer",
     services.IllegalTransition: "/status",
     services.NoteRequired: "/note",
     services.OccurredInFuture: "/occurred_at",
@@ -107,6 +109,7 @@ class Rule(TypedDict):
     detail: str
     errors: list[FieldError]
     allowed: NotRequired[list[str]]
+    customer: NotRequired[str]
 
 
 def of_rule(error: services.OrderError, *, at: str = "") -> Rule:
@@ -118,6 +121,8 @@ def of_rule(error: services.OrderError, *, at: str = "") -> Rule:
     found: Rule = {"status": STATUS_OF_RULE[type(error)], "code": error.code, "detail": str(error), "errors": errors}
     if isinstance(error, services.IllegalTransition):
         found["allowed"] = error.allowed
+    if isinstance(error, services.CustomerExists):
+        found["customer"] = error.existing
     return found
 
 

@@ -12,7 +12,6 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
 from api.fields import Amount, Flag, Moment, Text, UserName, WebAddress, Whole
@@ -88,7 +87,7 @@ class NewOrderSerializer(OrderFieldsSerializer):
     """A POST."""
 
     number = Text(max_length=64, validators=[*Order._meta.get_field("number").validators, not_reserved])
-    customer = UserName(max_length=150, validators=[*get_user_model()._meta.get_field("username").validators])
+    customer = UserName()
 
 
 class OrderUpdateSerializer(OrderFieldsSerializer):

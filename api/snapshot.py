@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.auth import get_user_model
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -20,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.fields import Text
+from api.fields import StoredName
 from api.filters import refuse_blanks
 from api.paging import MAX_WITHOUT, Cursor
 from api.serializers import OrderSerializer, StrictSerializer
@@ -45,12 +44,9 @@ class SnapshotQuery(StrictSerializer):
 
     unknown = serializers.ErrorDetail("This parameter is not known.", code="unknown_parameter")
 
-    # As it is written, as for a ticket.
-    customer = Text(
-        max_length=150,
+    # As for a ticket.
+    customer = StoredName(
         required=False,
-        trim_whitespace=False,
-        validators=[*get_user_model()._meta.get_field("username").validators],
         help_text="A user name in its stored spelling; the caller's own if absent.",
     )
 

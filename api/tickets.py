@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from knox.models import AuthToken
@@ -18,12 +17,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.fields import Moment, Text
+from api.fields import Moment, StoredName, Text
 from api.serializers import StrictSerializer
 from notifications.access import credentials, tickets
 from notifications.access.credentials import Credential
 from notifications.access.delegation import ACT_FOR_OTHERS, may_act_for
-from orders import services
+from orders import customers, services
 
 #: Characters of a ticket that is looked up; ours have 32.
 MAX_TICKET = 200
@@ -32,13 +31,9 @@ MAX_TICKET = 200
 class TicketSerializer(StrictSerializer):
     """Whose socket a ticket opens, and the ticket."""
 
-    # As it is written: another spelling may be the name that another customer chose.
-    customer = Text(
-        max_length=150,
+    customer = StoredName(
         required=False,
         write_only=True,
-        trim_whitespace=False,
-        validators=[*get_user_model()._meta.get_field("username").validators],
         help_text="A user name in its stored spelling, created if unknown; the caller's own if absent.",
     )
     ticket = serializers.CharField(read_only=True, help_text="Works once, for 30 seconds.")
@@ -131,15 +126,23 @@ def _customer(name: str, *, maker: Any) -> Any:
 def known_customer(name: str, *, maker: Any) -> Any:
     """The customer of that name, for whom `maker` may act; None if there is no such user yet.
 
-    Raises ValidationError for a user who is none, and for a spelling that no user can have.
+    Raises ValidationError for a user who is none, and for a spelling that no user can have; `CustomerExists` if there
+    is a customer whose name differs only by case or spelling.
     """
-    users = get_user_model()
-    customer = users._default_manager.filter(username=name).first()
-    if customer is None and name == users.normalize_username(name):
-        return None
-    if customer is None or not (customer.is_active and is_customer(customer) and may_act_for(maker, customer)):
+    customer = customers.called(name)
+    if customer is None and name == customers.spelled(name):
+        other = customers.alike(name)
+        if other is None:
+            return None
+        if _may_have_ticket(other, maker):
+            raise services.CustomerExists(name, existing=other.get_username())
+    if customer is None or not _may_have_ticket(customer, maker):
         raise serializers.ValidationError({"customer": ["There is no customer of that name."]}, code="unknown_customer")
     return customer
+
+
+def _may_have_ticket(user: Any, maker: Any) -> bool:
+    return bool(user.is_active and is_customer(user) and may_act_for(maker, user))
 
 
 def is_customer(user: Any) -> bool:

@@ -19,13 +19,14 @@ from django.db.models import Q
 from django.db.models.signals import post_save
 from django.utils import timezone
 
+from orders.customers import CustomerName
 from orders.history import Change, StatusChange
 from orders.lifecycle import Status
 from orders.saving import RecordedModel, StaleOrder, record_save
 from orders.shapes import Readable, check_items, check_metadata, have_a_year
 
 #: Django looks for the models of an app in this module.
-__all__ = ["Change", "Order", "StaleOrder", "StatusChange"]
+__all__ = ["Change", "CustomerName", "Order", "StaleOrder", "StatusChange"]
 
 
 #: The largest that `Order.total` has digits for; NaN is more in PostgreSQL.

@@ -16,7 +16,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from orders import lifecycle, selectors
+from orders import customers, lifecycle, selectors
 from orders.history import Change, record
 from orders.models import Order
 
@@ -35,6 +35,16 @@ class NumberTaken(OrderError):
     """An order with this number exists."""
 
     code = "number_taken"
+
+
+class CustomerExists(OrderError):
+    """A customer is called so in another spelling, and `existing` in the one that is kept."""
+
+    code = "customer_exists"
+
+    def __init__(self, name: str, *, existing: str) -> None:
+        self.existing = existing
+        super().__init__(f"There is a customer {existing}; {name} differs from it only by case or spelling.")
 
 
 class IllegalTransition(OrderError):
@@ -74,20 +84,33 @@ class Outcome:
 
 
 def customer_named(name: str) -> Any:
-    """The user of that name, who is created, without a password, if unknown."""
+    """The user of that name, who is created, without a password, if unknown.
+
+    Raises `CustomerExists` if there is none, but one whose name differs only by case or spelling, and ValidationError
+    for what is no name. Of two callers that come at once with two names that are alike, the database refuses one.
+    """
     users = get_user_model()
-    # As the log-in form does (NFKC): a name that is stored in another spelling could never log in.
-    customer, _ = users._default_manager.get_or_create(
-        username=users.normalize_username(name), defaults={"password": make_password(None)}
-    )
-    return customer
+    name = customers.spelled(name)
+    customer = customers.called(name)
+    if customer is not None:
+        return customer
+    customers.check_name(name)
+    try:
+        with transaction.atomic():
+            return users._default_manager.create(**{users.USERNAME_FIELD: name, "password": make_password(None)})
+    except IntegrityError:
+        if (customer := customers.called(name)) is not None:
+            return customer
+        if (other := customers.alike(name)) is not None:
+            raise CustomerExists(name, existing=other.get_username()) from None
+        raise
 
 
 @transaction.atomic
 def create_order(*, number: str, customer: str, actor: Any = None, notify: bool = True, **fields: Any) -> Order:
     """Create an order for the user named `customer`, who is created, without a password, if unknown.
 
-    Raises `NumberTaken`.
+    Raises `NumberTaken` and `CustomerExists`.
     """
     order = Order(number=number, customer=customer_named(customer), **fields)
     # A shop's clock may run ahead of ours; a status that begins in the future would make true updates late ones.

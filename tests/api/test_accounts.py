@@ -77,3 +77,28 @@ def test_a_superuser_hands_out_what_there_is(admin_client: Client, alice: User):
     answer = admin_client.post(f"/admin/auth/user/{alice.pk}/change/", form_of(admin_client, alice))
     assert answer.status_code == 302
     assert User.objects.get(pk=alice.pk).is_superuser
+
+
+@pytest.mark.parametrize("name", ["o'brien@example.ie", "auth0|5f7c", "DOMAIN\\bob", "gid://shopify/Customer/1"])
+def test_an_account_may_be_called_as_the_shop_calls_it(admin_client: Client, name: str):
+    new = {"password1": "a new passw0rd", "password2": "a new passw0rd", "usable_password": "true"}
+    assert admin_client.post("/admin/auth/user/add/", {"username": name, **new}).status_code == 302
+    user = User.objects.get(username=name)
+    sent = {**form_of(admin_client, user), "first_name": "B."}
+    assert admin_client.post(f"/admin/auth/user/{user.pk}/change/", sent).status_code == 302
+    assert User.objects.get(username=name).first_name == "B."
+    # A longer name than the column has, a control character, and what differs only by case.
+    for other in ("\ufb03" * 100, "a\u200bb", name.upper()):
+        answer = admin_client.post("/admin/auth/user/add/", {"username": other, **new})
+        assert answer.context["adminform"].form.errors.keys() == {"username"}
+
+
+def test_an_account_is_renamed_to_no_name_that_is_taken(admin_client: Client, alice: User, bob: User):
+    for name in ("alice", "ALICE", "\uff41lice"):
+        answer = admin_client.post(
+            f"/admin/auth/user/{bob.pk}/change/", {**form_of(admin_client, bob), "username": name}
+        )
+        assert answer.context["adminform"].form.errors.keys() == {"username"}
+    sent = {**form_of(admin_client, bob), "username": "BOB"}
+    assert admin_client.post(f"/admin/auth/user/{bob.pk}/change/", sent).status_code == 302
+    assert User.objects.get(pk=bob.pk).get_username() == "BOB"

@@ -94,12 +94,14 @@ def test_a_value_that_cannot_be_is_refused_by_its_pointer(
         ("", "alice", "/number"),
         ("x" * 65, "alice", "/number"),
         (9, "alice", "/number"),
-        ("SO-9", "al ice", "/customer"),
-        ("SO-9", "🙂", "/customer"),
+        ("SO-9", "", "/customer"),
+        ("SO-9", " \u200d ", "/customer"),
+        ("SO-9", "a\nb", "/customer"),
+        ("SO-9", "a\u202eb", "/customer"),
+        ("SO-9", "a\u200bb", "/customer"),
         ("SO-9", "a" * 151, "/customer"),
-        # Written out, these are longer than what is sent, and have spaces.
+        # Written out, it is longer than what is sent.
         ("SO-9", "x" * 140 + "\ufb03" * 10, "/customer"),
-        ("SO-9", "\ufdfa", "/customer"),
         ("SO-9", None, "/customer"),
     ],
 )

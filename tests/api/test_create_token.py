@@ -33,7 +33,10 @@ def test_a_system_gets_an_account_with_the_named_permissions_and_no_password(db:
     "words",
     [
         ["back-end"],
-        ["back end", "--create"],
+        ["back\tend", "--create"],
+        ["x" * 151, "--create"],
+        ["Alice"],
+        ["Alice", "--create"],
         ["back-end", "--create", "--permissions", "orders.view_ordr"],
         ["back-end", "--create", "--days", "0"],
     ],
@@ -43,3 +46,15 @@ def test_what_cannot_be_made_as_it_is_named_is_not_made(words: list[str], alice:
         create(*words)
     assert list(User.objects.all()) == [alice]
     assert not AuthToken.objects.exists()
+
+
+def test_a_name_is_taken_in_the_spelling_that_is_kept(alice: AbstractUser):
+    for name in (" alice ", "\uff41lice"):
+        found = credentials.find_token(create(name))
+        assert found is not None
+        assert found.user == alice
+
+
+def test_an_account_may_have_any_name_that_a_customer_may_have(db: None):
+    create("DOMAIN\\erp|1", "--create")
+    assert User.objects.get().get_username() == "DOMAIN\\erp|1"

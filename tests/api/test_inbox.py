@@ -106,7 +106,7 @@ def test_a_ticket_finds_its_customer_in_the_stored_spelling_only(
     assert django_user_model.objects.count() == before
 
 
-@pytest.mark.parametrize("name", ["Alice", "new@shop.example", "\u00c5sa"])
+@pytest.mark.parametrize("name", ["carol", "new@shop.example", "\u00c5sa", "gid://shopify/Customer/1"])
 def test_a_ticket_makes_a_customer_who_has_not_ordered_yet(
     name: str, as_staff: Api, alice: AbstractUser, django_user_model: Any
 ):
@@ -118,9 +118,20 @@ def test_a_ticket_makes_a_customer_who_has_not_ordered_yet(
     assert services.create_order(number="SO-1", customer=name).customer == made
 
 
+def test_a_ticket_makes_nobody_who_is_called_almost_as_a_customer(
+    as_staff: Api, alice: AbstractUser, django_user_model: Any
+):
+    before = django_user_model.objects.count()
+    answer = as_staff.post("tickets", {"customer": "Alice"})
+    assert (answer.status, answer.code, answer.json["customer"]) == (409, "customer_exists", "alice")
+    # Who is no customer is not told of.
+    assert as_staff.post("tickets", {"customer": "Staff"}).errors == {("/customer", "unknown_customer")}
+    assert django_user_model.objects.count() == before
+
+
 def test_a_name_that_no_order_may_have_makes_no_customer(as_staff: Api, django_user_model: Any):
     before = django_user_model.objects.count()
-    for name in ("", "a b", "a/b", "x" * 151):
+    for name in ("", "a\tb", "a\u202eb", "x" * 151):
         assert as_staff.post("tickets", {"customer": name}).status == 400
     assert django_user_model.objects.count() == before
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import AbstractUser
@@ -184,3 +185,32 @@ def test_pages_end_although_thousands_were_placed_at_one_moment(as_alice: Api, a
 def test_the_history_is_the_orders_own(as_bob: Api, as_alice: Api, order: Order):
     assert as_bob.get("orders/SO-1/history").code == "not_found"
     assert len(as_alice.get("orders/SO-1/history").json) == StatusChange.objects.count() == 1
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    "name", ["o'brien@example.ie", "auth0|5f7c", "DOMAIN\\bob", "gid://shopify/Customer/1", "+49 30"]
+)
+def test_a_customer_is_called_as_the_shop_calls_them(as_staff: Api, name: str):
+    assert as_staff.post("orders", {"number": "SO-9", "customer": name}).json["customer"] == name
+    assert numbers(as_staff, urlencode({"customer": name})) == ["SO-9"]
+    assert as_staff.get(f"snapshot?{urlencode({'customer': name})}").json["orders"][0]["customer"] == name
+    assert as_staff.post("tickets", {"customer": name}).status == 201
+
+
+def test_a_name_is_found_in_whatever_spelling_it_is_asked_for(as_staff: Api):
+    for number, typed in (("SO-1", "A\u030asa"), ("SO-2", " \u00c5sa "), ("SO-3", "\u212bsa")):
+        created = as_staff.post("orders", {"number": number, "customer": typed})
+        assert created.json["customer"] == "\u00c5sa"
+        assert "SO-1" in numbers(as_staff, urlencode({"customer": typed}))
+
+
+def test_an_order_for_who_is_called_almost_as_a_customer_is_refused(as_staff: Api, alice: AbstractUser):
+    answer = as_staff.post("orders", {"number": "SO-9", "customer": "ALICE"})
+    assert (answer.status, answer.errors) == (409, {("/customer", "customer_exists")})
+    assert answer.json["customer"] == "alice"
+    assert numbers(as_staff, "customer=ALICE") == []
+    asked = as_staff.get("snapshot?customer=ALICE")
+    assert (asked.status, asked.code, asked.json["customer"]) == (409, "customer_exists", "alice")

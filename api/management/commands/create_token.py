@@ -15,6 +15,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from knox.models import AuthToken
 
+from orders import customers
+
 #: Tokens of systems live long, and are revoked when they are no longer needed.
 DEFAULT_DAYS = 365
 MAX_DAYS = 3650
@@ -50,15 +52,20 @@ class Command(BaseCommand):
 
 def _user(name: str, *, create: bool) -> Any:
     users = get_user_model()
-    try:
-        return users._default_manager.get_by_natural_key(name)
-    except users.DoesNotExist:
-        if not create:
-            raise CommandError(f"There is no user named {name!r}; --create makes one.") from None
-    made = users(username=users.normalize_username(name))
+    name = customers.spelled(name)
+    found = customers.called(name)
+    if found is not None:
+        return found
+    if (other := customers.alike(name)) is not None:
+        raise CommandError(f"There is no user named {name!r}, but one named {other.get_username()!r}.")
+    if not create:
+        raise CommandError(f"There is no user named {name!r}; --create makes one.")
+    made = users(**{users.USERNAME_FIELD: name})
     made.set_unusable_password()
     try:
-        made.full_clean()
+        customers.check_name(name)
+        # The user model's own rule for names is narrower than that of the shop's.
+        made.full_clean(exclude=[users.USERNAME_FIELD])
     except ValidationError as error:
         raise CommandError(" ".join(error.messages)) from None
     made.save()
