@@ -1,9 +1,9 @@
 """`Idempotency-Key`: a request that is sent again gets the answer of the first, and changes nothing twice.
 
-Called by the views that write. The key, the change, its history and its notifications are one transaction, so a crash
-leaves a key neither stuck nor spent: it leaves nothing. What was refused changed nothing, so it is not kept, and the
-request is tried afresh (409, 429 and 5xx must not be replayed; the other refusals are repeated by the rule that made
-them). After draft-ietf-httpapi-idempotency-key-header, and Stripe.
+Called by the views that write, and by `tasks`. The key, the change, its history and its notifications are one
+transaction, so a crash leaves a key neither stuck nor spent: it leaves nothing. What was refused changed nothing, so it
+is not kept, and the request is tried afresh (409, 429 and 5xx must not be replayed; the other refusals are repeated by
+the rule that made them). After draft-ietf-httpapi-idempotency-key-header, and Stripe.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.models import IdempotencyKey
+from notifications import batches
+from notifications.batches import Deadline
 
 #: How long an answer is kept: who retries for longer has lost its queue, and looks at the order first.
 LIFETIME = timedelta(hours=24)
@@ -80,6 +82,12 @@ def once(request: Request, answer: Callable[[], Response]) -> Response | HttpRes
             created_at=timezone.now(),
         )
         return response
+
+
+def delete_expired_idempotency_keys(deadline: Deadline | None = None) -> int:
+    """Delete the answers that are no longer repeated; gives their number. The rest is for the next call."""
+    expired = IdempotencyKey.objects.filter(created_at__lt=timezone.now() - LIFETIME)
+    return batches.delete(expired, along="created_at", deadline=deadline or Deadline())
 
 
 def _read(header: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from celery import shared_task
 
 from notifications.access import expiry
-from notifications.log import stream
+from notifications.log import retention
 
 
 @shared_task(name="notifications.trim")
 def trim() -> int:
     """Delete notifications older than `NOTIFICATION_RETENTION_DAYS`; gives their number."""
-    return stream.trim_old()
+    return retention.trim()
 
 
 @shared_task(name="notifications.clean_up")

@@ -78,11 +78,6 @@ def has_ended(ticket: Ticket) -> bool:
     return any(ticket.key.startswith(key) for key in since.values_list("key", flat=True))
 
 
-def delete_old() -> int:
-    """Delete what every process has long seen; gives the number."""
-    return Revocation.objects.filter(at__lt=timezone.now() - KEPT).delete()[0]
-
-
 def listen() -> None:
     """Hear of sessions and tokens that are deleted, as far as the project has any. Called once, at the start."""
     if apps.is_installed("django.contrib.sessions"):

@@ -134,11 +134,6 @@ def _earlier(one: datetime, other: datetime | None) -> datetime:
     return one if other is None else min(one, other)
 
 
-def delete_expired() -> int:
-    """Delete the tickets that nobody has used, and those whose connections have ended; gives their number."""
-    return Ticket.objects.filter(expires_at__lt=timezone.now()).delete()[0]
-
-
 def _digest(ticket: str) -> str:
     # JSON can bring half of a surrogate pair, which is no text: it is no ticket either.
     return hashlib.sha256(ticket.encode(errors="surrogatepass")).hexdigest()

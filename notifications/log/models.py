@@ -1,6 +1,6 @@
 """The streams: one gapless, numbered log for each user.
 
-Only `stream` writes these rows, and only in the transaction of what they tell of.
+Only `stream` writes these rows, and only in the transaction of what they tell of; `retention` deletes them.
 """
 
 from __future__ import annotations

@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Max, Q
+from django.db.models import BigIntegerField, Q
 from django.db.models.expressions import RawSQL
-from django.utils import timezone
 
 from notifications import protocol, users
-from notifications.conf import settings
 from notifications.hints import publish
 from notifications.log.models import Notification, Stream, Writes, new_stream_id
 from notifications.protocol import Entry, Reset
@@ -205,27 +203,6 @@ def mark_read(user_id: UserKey, up_to: int) -> Position:
             unread = stream.head - max(reached, stream.trimmed_up_to)
             publish.on_commit(publish.ReadUpTo(user_id, stream.uid, reached, unread))
     return position(user_id)
-
-
-def trim_old() -> int:
-    """`trim` what is older than `NOTIFICATION_RETENTION_DAYS`."""
-    return trim(timezone.now() - timedelta(days=settings.NOTIFICATION_RETENTION_DAYS))
-
-
-def trim(before: datetime) -> int:
-    """Delete the notifications of before a moment; gives their number.
-
-    Each stream remembers how far it was trimmed, in the same transaction, so that a client that resumes from before
-    that is reset and not left with a gap.
-    """
-    old = Notification.objects.filter(at__lt=before)
-    ends = list(old.order_by().values_list("stream_id").annotate(end=Max("seq")))
-    deleted = 0
-    for user_id, end in ends:
-        with transaction.atomic():
-            Stream.objects.filter(user_id=user_id, trimmed_up_to__lt=end).update(trimmed_up_to=end)
-            deleted += Notification.objects.filter(stream_id=user_id, seq__lte=end)._raw_delete(connection.alias)
-    return deleted
 
 
 def restart_all() -> int:

@@ -132,7 +132,9 @@ async def test_a_poll_is_told_what_was_trimmed_and_gets_the_rest(deploy: type) -
     deployment: Deployment = deploy()
     web = deployment.web()
     now, uid = await head(web, deployment, "alice")
-    trimming = "from django.utils import timezone; from notifications.log import stream; stream.trim(timezone.now())"
+    trimming = (
+        "from django.utils import timezone; from notifications.log import retention; retention.trim(timezone.now())"
+    )
     deployment.manage("shell", "--no-imports", "-c", trimming)
     async with httpx.AsyncClient(base_url=web.url, headers=bearer(deployment, "alice"), timeout=PATIENCE) as client:
         nothing = await client.get(f"/api/v1/notifications?after=0&stream={uid}&wait=15")

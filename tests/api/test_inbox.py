@@ -10,7 +10,7 @@ from knox.models import AuthToken
 
 from notifications.access import tickets
 from notifications.access.models import Revocation
-from notifications.log import stream
+from notifications.log import retention, stream
 from orders import services
 from orders.models import Order
 from tests.api.client import Api
@@ -26,7 +26,7 @@ def test_the_stream_is_read_in_pages_from_where_the_caller_is(as_alice: Api, ord
 
 def test_a_page_of_a_trimmed_stream_says_what_is_lost_and_gives_the_rest(as_alice: Api, order: Order):
     services.change_status(order=order, to="processing")
-    stream.trim(timezone.now())
+    retention.trim(timezone.now())
     services.change_status(order=order, to="shipped")
     page = as_alice.get("notifications?after=0&limit=2").json
     assert [frame["seq"] for frame in page["results"]] == [3]

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from notifications.delivery import tail
-from notifications.log import stream
+from notifications.log import retention, stream
 from notifications.models import Notification, Stream
 from tests.database import OpenTransaction, elsewhere, on_postgres
 from tests.notifications.conftest import event, tell, tell_one_by_one
@@ -101,6 +101,6 @@ def test_a_mark_outlives_the_user_with_the_newest_notifications(alice: User, bob
 def test_a_mark_outlives_the_trimming_of_everything(alice: User, bob: User):
     tell(alice, 3)
     mark = tail.changes_since(None).mark
-    stream.trim(timezone.now() + timedelta(days=1))
+    retention.trim(timezone.now() + timedelta(days=1))
     tell(bob)
     assert heads_since(mark)[0][str(bob.pk)] == 1

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from notifications.log import stream
+from notifications.log import retention, stream
 from notifications.models import Notification, Stream
 from notifications.protocol import Reset
 from tests.database import OpenTransaction, elsewhere, on_postgres, somebody_waits_for_a_lock, together
@@ -253,7 +253,7 @@ def trimmed(alice: User) -> User:
     tell(alice, 5)
     Notification.objects.update(at=timezone.now() - timedelta(days=31))
     tell(alice, 2)
-    assert stream.trim_old() == 5
+    assert retention.trim() == 5
     return alice
 
 
@@ -315,7 +315,7 @@ def test_trimming_leaves_the_rest_with_its_numbers_and_says_how_far_it_went(alic
     Notification.objects.update(at=timezone.now() - timedelta(days=31))
     tell(alice, 2)
     tell(bob)
-    assert stream.trim(timezone.now() - timedelta(days=30)) == 3
+    assert retention.trim(timezone.now() - timedelta(days=30)) == 3
     assert numbers(alice) == [4, 5]
     assert (stream.position(alice.pk).trimmed_up_to, stream.position(bob.pk).trimmed_up_to) == (3, 0)
     tell(alice)
