@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 Value = TypeVar("Value")
 Default = TypeVar("Default")
@@ -105,6 +106,14 @@ def one_of(*known: str) -> Callable[[str], str]:
         return value.lower()
 
     return word
+
+
+def time_zone(value: str) -> str:
+    """A name of the time zone database (IANA), `Europe/Berlin`."""
+    try:
+        return ZoneInfo(value).key
+    except (ZoneInfoNotFoundError, OSError):
+        raise ValueError(f"{value!r} is no time zone such as Europe/Berlin") from None
 
 
 def flag(value: str) -> bool:

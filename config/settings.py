@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from config import cache, logs
+from config import cache, logs, schedule
 from config.connections import (
     POSTGRESQL,
     SQLITE,
@@ -24,7 +24,20 @@ from config.connections import (
     postgres_layer,
     redis_urls,
 )
-from config.environment import faults, flag, one_of, origins, positive, rate, read, seconds, stop, text, words
+from config.environment import (
+    faults,
+    flag,
+    one_of,
+    origins,
+    positive,
+    rate,
+    read,
+    seconds,
+    stop,
+    text,
+    time_zone,
+    words,
+)
 from notifications.hints.redis_urls import database_number, sentinel
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -186,11 +199,9 @@ CELERY_TASK_SOFT_TIME_LIMIT = 270
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    "trim": {"task": "notifications.trim", "schedule": 3600.0},
-    "clean-up": {"task": "notifications.clean_up", "schedule": 3600.0},
-    "idempotency-keys": {"task": "api.delete_expired_idempotency_keys", "schedule": 3600.0},
-}
+#: Whether a customer is told that the day of `estimated_delivery` has passed and the order has not arrived.
+DELAY_NOTICES: bool = read(flag, "DELAY_NOTICES", True)
+CELERY_BEAT_SCHEDULE = schedule.beat(delay_notices=DELAY_NOTICES)
 
 # -- The stream and its sockets ------------------------------------------------------------------------------------
 
@@ -355,7 +366,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 # -- Language, time, logs ------------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = "UTC"
+#: Of the shop and its customers: it says when a day is over. What is sent and stored is in UTC.
+TIME_ZONE: str = read(time_zone, "TIME_ZONE", "UTC")
 USE_I18N = True
 USE_TZ = True
 

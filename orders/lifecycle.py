@@ -73,6 +73,9 @@ FINAL = frozenset(status for status, following in STEPS.items() if not following
 #: Statuses after which the customer waits for nothing more. A delivered order may still be returned.
 CLOSED = FINAL | {Status.DELIVERED}
 
+#: Statuses in which an order can be late. One that is ready to be collected waits for the customer.
+AWAITED = frozenset(Status) - CLOSED - {Status.READY_FOR_PICKUP}
+
 
 def allowed(status: str) -> list[str]:
     """The statuses that may follow `status`, in the order of `Status`, as plain strings."""

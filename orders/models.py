@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from orders.customers import CustomerName
 from orders.history import Change, StatusChange
-from orders.lifecycle import Status
+from orders.lifecycle import AWAITED, Status
 from orders.saving import RecordedModel, StaleOrder, record_save
 from orders.shapes import Readable, check_items, check_metadata, have_a_year
 
@@ -83,6 +83,8 @@ class Order(RecordedModel):
     # Shown, never queried: a list of {"sku", "name", "quantity"}.
     items = models.JSONField(default=list, blank=True, decoder=Readable, validators=[check_items])
     metadata = models.JSONField(default=dict, blank=True, decoder=Readable, validators=[check_metadata])
+    #: The promised day of which the customer was told that it was missed: `delays`.
+    delay_told_for = models.DateField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -117,6 +119,8 @@ class Order(RecordedModel):
             models.Index(fields=("-placed_at", "-id"), name="order_newest"),
             # ?updated_since=
             models.Index(fields=("updated_at",), name="order_updated"),
+            # delays.orders_late: a small part of all orders, and of it some days.
+            models.Index(fields=("estimated_delivery",), name="order_awaited", condition=Q(status__in=sorted(AWAITED))),
             # The work that is left to do is a small part of all orders ever placed.
             models.Index(
                 fields=("status", "-placed_at"),

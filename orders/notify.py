@@ -20,7 +20,7 @@ from notifications.log import stream
 from orders.board import BOARD
 from orders.models import Order, StatusChange
 from orders.selectors import snapshot
-from orders.signals import orders_created, orders_updated, statuses_changed
+from orders.signals import orders_created, orders_delayed, orders_updated, statuses_changed
 
 
 class Kind(StrEnum):
@@ -29,6 +29,7 @@ class Kind(StrEnum):
     ORDER_CREATED = "order.created"
     ORDER_STATUS_CHANGED = "order.status_changed"
     ORDER_UPDATED = "order.updated"
+    ORDER_DELAYED = "order.delayed"
 
 
 @receiver(statuses_changed)
@@ -52,10 +53,18 @@ def notify_of_new_orders(*, changes: list[StatusChange], **_: Any) -> None:
 
 
 @receiver(orders_updated)
-def notify_of_updates(*, orders: list[Order], notify: bool, **_: Any) -> None:
+def notify_of_updates(*, orders: list[Order], notify: bool, changed: list[list[str]], **_: Any) -> None:
     if notify:
-        stream.append([_event(order, Kind.ORDER_UPDATED) for order in orders])
+        stream.append(
+            [_event(order, Kind.ORDER_UPDATED, changed=names) for order, names in zip(orders, changed, strict=True)]
+        )
     _tell_boards(orders)
+
+
+@receiver(orders_delayed)
+def notify_of_delays(*, orders: list[Order], **_: Any) -> None:
+    """Boards are not told: of the order nothing has changed."""
+    stream.append([_event(order, Kind.ORDER_DELAYED) for order in orders])
 
 
 def _tell_boards(orders: Iterable[Order]) -> None:
@@ -63,11 +72,11 @@ def _tell_boards(orders: Iterable[Order]) -> None:
     publish.on_commit(publish.Touched(BOARD, [order.number for order in orders]))
 
 
-def _event(order: Order, kind: Kind, *, at: datetime | None = None, note: str = "") -> stream.Event:
-    """To the order's customer: the order as it is now, whole, and the note."""
+def _event(order: Order, kind: Kind, *, at: datetime | None = None, note: str = "", **more: Any) -> stream.Event:
+    """To the order's customer: the order as it is now, whole, the note, and what else its kind tells."""
     return stream.Event(
         user_id=order.customer_id,
         kind=kind,
         at=at or timezone.now(),
-        body={"order": snapshot(order), "note": note},
+        body={"order": snapshot(order), "note": note, **more},
     )

@@ -79,6 +79,10 @@ class Saving:
         before = self.known[-1]
         return Row({**(before.columns if before.exists else {}), **{name: columns[name] for name in self.written}})
 
+    def changed(self) -> list[str]:
+        """The names of the order's fields that it changes, in alphabetical order."""
+        return sorted(name.removesuffix("_id") for name in self.written if name not in (*STAMP, "status_since"))
+
 
 class RecordedModel(models.Model):
     """A model whose every save is the next version of its row and is recorded. `Order` is the only one."""
@@ -336,6 +340,8 @@ def record_save(*, instance: RecordedModel, raw: bool = False, **_: Any) -> None
     # From here on another receiver may change the instance and save it again.
     instance._known = (*saving.known, saving.result(instance._columns()))
     if saving.from_status == instance.status:
-        orders_updated.send(sender=type(instance), orders=[instance], notify=saving.change.notify)
+        orders_updated.send(
+            sender=type(instance), orders=[instance], notify=saving.change.notify, changed=[saving.changed()]
+        )
     else:
         record([saving.change.entry(instance, from_status=saving.from_status)])

@@ -11,5 +11,8 @@ from django.dispatch import Signal
 orders_created = Signal()
 #: `changes: list[StatusChange]`: applied ones, each with its order as that change left it.
 statuses_changed = Signal()
-#: `orders: list[Order]`, `notify: bool`: orders of which something other than the status changed.
+#: `orders: list[Order]`, `notify: bool`: orders of which something other than the status changed; `changed:
+#: list[list[str]]` names, for each of them, the fields.
 orders_updated = Signal()
+#: `orders: list[Order]`: orders whose promised day is over, and that have not arrived.
+orders_delayed = Signal()

@@ -11,7 +11,7 @@ from datetime import datetime
 from celery import shared_task
 from django.db import OperationalError
 
-from orders import services
+from orders import delays, services
 from orders.models import Order
 
 
@@ -37,3 +37,9 @@ def change_status(number: str, to: str, *, occurred_at: str | None = None, note:
         notify=notify,
     )
     return outcome.applied
+
+
+@shared_task(name="orders.announce_delays")
+def announce_delays() -> int:
+    """Tell customers of orders whose promised day is over and that have not arrived; gives their number."""
+    return delays.announce_delays()

@@ -6,18 +6,21 @@ before that is reset and not left with a gap.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import Q
 from django.utils import timezone
 
-from notifications.batches import BATCH, Deadline
+from notifications import users
+from notifications.batches import Deadline
 from notifications.conf import settings
 from notifications.log.models import Notification, Stream
-from notifications.log.stream import STREAMS_PER_QUERY
 from notifications.users import UserKey
+
+#: Notifications of one transaction. It locks as many streams at the most, for some hundredths of a second: whoever
+#: writes to one of them waits that long.
+BATCH = 1_000
 
 
 def trim(before: datetime | None = None, *, deadline: Deadline | None = None) -> int:
@@ -29,32 +32,41 @@ def trim(before: datetime | None = None, *, deadline: Deadline | None = None) ->
     deleted = 0
     ahead = old = Notification.objects.filter(at__lt=before).order_by("at")
     while not deadline.passed():
-        found = list(ahead.values_list("at", "stream_id", "seq")[:BATCH])
-        ends: dict[UserKey, int] = {}
-        for _, user_id, seq in found:
-            ends[user_id] = max(seq, ends.get(user_id, 0))
-        keys = sorted(ends)
-        parts = [keys[start : start + STREAMS_PER_QUERY] for start in range(0, len(keys), STREAMS_PER_QUERY)]
-        gone = sum(_trim({user_id: ends[user_id] for user_id in part}) for part in parts)
+        found = list(ahead.values_list("stream_id", "seq", "at")[:BATCH])
+        gone = _delete([(user_id, seq) for user_id, seq, _ in found])
         deleted += gone
         # Nothing went: all of these streams are being written to at this moment, and the next call finds them.
         if len(found) < BATCH or not gone:
             return deleted
-        ahead = old.filter(at__gte=found[-1][0])
+        ahead = old.filter(at__gte=found[-1][2])
     deadline.tell("Notifications", deleted)
     return deleted
 
 
-def _trim(ends: Mapping[UserKey, int]) -> int:
-    """Delete what these streams have up to a number each, in one transaction. Waits for nobody who writes to one."""
-    with transaction.atomic():
-        locked = Stream.objects.select_for_update(skip_locked=True, no_key=True).filter(pk__in=ends).order_by("pk")
-        streams = list(locked.only("trimmed_up_to"))
-        if not streams:
-            return 0
-        over = Q()
-        for stream in streams:
-            over |= Q(stream_id=stream.pk, seq__lte=ends[stream.pk])
-            stream.trimmed_up_to = max(stream.trimmed_up_to, ends[stream.pk])
-        Stream.objects.bulk_update(streams, ["trimmed_up_to"])
-        return Notification.objects.filter(over)._raw_delete(connection.alias)
+@transaction.atomic
+def _delete(found: Sequence[tuple[UserKey, int]]) -> int:
+    """Delete these notifications, by user and number, and move the marks of their streams.
+
+    Nobody is waited for: the streams that somebody is writing to are passed over.
+    """
+    keys = {user_id for user_id, _ in found}
+    locked = Stream.objects.select_for_update(skip_locked=True, no_key=True).filter(pk__in=keys).order_by("pk")
+    mine = set(locked.values_list("pk", flat=True))
+    rows = sorted((users.column(user_id), seq) for user_id, seq in found if user_id in mine)
+    if not rows:
+        return 0
+    # Sorted, so that the last number of each stream is the one that stays.
+    marks = [(seq, user_id, seq) for user_id, seq in dict(rows).items()]
+    streams, log = (connection.ops.quote_name(model._meta.db_table) for model in (Stream, Notification))
+    values = ", ".join(["(%s, %s)"] * len(rows))
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"UPDATE {streams} SET trimmed_up_to = %s WHERE user_id = %s AND trimmed_up_to < %s",  # noqa: S608 # nosec B608
+            marks,
+        )
+        # Values, which are looked up one by one: PostgreSQL would take longer to plan as many ORs than this takes.
+        cursor.execute(
+            f"DELETE FROM {log} WHERE (stream_id, seq) IN (VALUES {values})",  # noqa: S608 # nosec B608
+            [value for row in rows for value in row],
+        )
+        return int(cursor.rowcount)

@@ -48,6 +48,8 @@ export interface Notification extends Told {
   /** Absent or null where the kind is about no single order. */
   order?: Order | null;
   note?: string | null;
+  /** With `order.updated`: the names of the order's fields that are others now. */
+  changed?: string[];
   /** The page already knows a newer version of this order: list it, do not draw the order from it. */
   stale: boolean;
 }

@@ -8,6 +8,7 @@ other words changes this file; a new status needs a row here, and a test says so
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 from orders.lifecycle import Status
@@ -60,6 +61,20 @@ def ahead(status: str) -> list[Words]:
         steps.append(WORDS[following])
         following = WORDS[following].following
     return steps
+
+
+def headline(told: dict[str, Any]) -> str:
+    """What a notification says, in a few words. `told` is its frame: `kind`, `order`, and perhaps `changed`."""
+    kind, order = told["kind"], told["order"]
+    if kind == "order.status_changed":
+        return WORDS[Status(order["status"])].label
+    if kind == "order.created":
+        return "Order placed"
+    if kind == "order.delayed":
+        return "Later than planned"
+    if kind == "order.updated" and "estimated_delivery" in told.get("changed", ()) and order["estimated_delivery"]:
+        return f"New delivery date: {date.fromisoformat(order['estimated_delivery']):%-d %B}"
+    return "Details changed"
 
 
 def table() -> dict[str, dict[str, Any]]:

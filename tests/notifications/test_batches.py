@@ -1,10 +1,12 @@
 """What is over goes batch by batch: all of it, nothing else, and nobody waits for it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 
 from notifications import batches
@@ -91,8 +93,8 @@ def test_trimming_waits_for_no_stream_that_is_being_written_to(alice: User, bob:
 
 
 @pytest.mark.django_db
-def test_trimming_goes_through_more_streams_than_one_statement_names(make_users: Callable[[int], list[User]]):
-    users = make_users(stream.STREAMS_PER_QUERY + 1)
+def test_trimming_goes_through_many_streams(make_users: Callable[[int], list[User]]):
+    users = make_users(retention.BATCH // 3 + 1)
     of_long_ago(*users)
     tell(users[-1])
     assert retention.trim() == 3 * len(users)
@@ -103,11 +105,12 @@ def test_trimming_goes_through_more_streams_than_one_statement_names(make_users:
 
 @pytest.mark.django_db
 def test_trimming_that_is_out_of_time_leaves_no_gap(alice: User):
-    tell(alice, BATCH + 2)
-    Notification.objects.update(at=LONG_AGO)
-    assert retention.trim(deadline=AfterOneBatch()) == BATCH
-    assert numbers(alice) == [BATCH + 1, BATCH + 2]
-    assert stream.position(alice.pk).trimmed_up_to == BATCH
+    with transaction.atomic():
+        later = [replace(event(alice), at=LONG_AGO + timedelta(seconds=n)) for n in range(retention.BATCH + 2)]
+        stream.append(later)
+    assert retention.trim(deadline=AfterOneBatch()) == retention.BATCH
+    assert numbers(alice) == [retention.BATCH + 1, retention.BATCH + 2]
+    assert stream.position(alice.pk).trimmed_up_to == retention.BATCH
 
 
 @pytest.fixture

@@ -25,6 +25,12 @@ def words(status: str) -> wording.Words:
 
 
 @register.filter
+def headline(told: dict[str, Any]) -> str:
+    """What a notification says, in a few words. The pages' script has the same in `words.js`."""
+    return wording.headline(told)
+
+
+@register.filter
 def ahead(status: str) -> list[wording.Words]:
     """The steps that usually follow."""
     return wording.ahead(status)

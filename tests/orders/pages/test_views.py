@@ -2,15 +2,17 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from notifications.log import stream
-from orders import lifecycle, services
+from orders import delays, lifecycle, services
 from orders.lifecycle import Status
 from orders.models import Order
 
@@ -116,6 +118,17 @@ def test_marking_as_read_without_javascript_reaches_no_further_than_the_form(cli
         assert client.post("/updates/read", {"up_to": nonsense}).status_code == 302
     assert client.post("/updates/read").status_code == 302
     assert stream.position(alice.pk).unread == 1
+
+
+def test_a_moved_day_and_a_missed_one_are_told_in_words(client: Client, alice: User, order: Order):
+    day = timezone.localdate() - timedelta(days=1)
+    services.update_order(order=order, fields={"estimated_delivery": day})
+    delays.announce_delays()
+    services.update_order(order=order, fields={"estimated_delivery": None})
+    client.force_login(alice)
+    said = text(client.get("/updates").content)
+    told = ["Details changed Order SO-1", "Later than planned", f"New delivery date: {day:%-d %B}", "Order placed"]
+    assert [said.index(words) for words in told] == sorted(said.index(words) for words in told)
 
 
 def test_marking_as_read_needs_the_forms_token(alice: User, order: Order):

@@ -66,7 +66,7 @@ function draw(place, order) {
   place.classList.add("moved");
 }
 
-function announce({ kind, order, note }) {
+function announce({ kind, order, note, changed }) {
   const { tone } = wordsFor(order.status);
-  toast(headline({ kind, order }), `Order ${order.number}${note ? `: ${note}` : ""}`, { href: `/orders/${order.number}`, tone });
+  toast(headline({ kind, order, changed }), `Order ${order.number}${note ? `: ${note}` : ""}`, { href: `/orders/${order.number}`, tone });
 }

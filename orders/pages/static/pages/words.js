@@ -14,15 +14,20 @@ const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSt
 const times = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const days = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 
+const dates = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long" });
+
 const UNKNOWN = { label: "Updated", sentence: "", tone: "calm", step: 0 };
 
 /** The words for a status; a status that is newer than this page is told without a word of its own. */
 export const wordsFor = (status) => wording[status] ?? UNKNOWN;
 
 /** What a notification says, in a few words. */
-export function headline({ kind, order }) {
+export function headline({ kind, order, changed = [] }) {
   if (kind === "order.status_changed") return wordsFor(order.status).label;
   if (kind === "order.created") return "Order placed";
+  const day = order.estimated_delivery;
+  if (kind === "order.delayed") return "Later than planned";
+  if (kind === "order.updated" && changed.includes("estimated_delivery") && day) return `New delivery date: ${dates.format(dayOf(day))}`;
   return "Details changed";
 }
 
@@ -68,14 +73,19 @@ export function localise(root = document) {
 /** `arriving today`: what an expected day means to who reads it now. */
 export function arrival(day, tone, now = new Date()) {
   if (!day || (tone !== "calm" && tone !== "active")) return "";
-  const [year, month, date] = day.split("-").map(Number);
-  const there = new Date(year, month - 1, date);
+  const there = dayOf(day);
   const today = new Date(now.getFullYear(), now.getMonth(), now.getDate());
   const ahead = Math.round((there - today) / DAY); // A day of 23 or 25 hours is a day.
   if (ahead < 0) return `later than planned: it was expected on ${days.format(there)}`;
   if (ahead === 0) return "arriving today";
   if (ahead === 1) return "arriving tomorrow";
   return `expected ${days.format(there)}`;
+}
+
+/** The day `2026-12-01` where the reader is. */
+function dayOf(day) {
+  const [year, month, date] = day.split("-").map(Number);
+  return new Date(year, month - 1, date);
 }
 
 function isToday(at) {
