@@ -9,16 +9,19 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from notifications.access import credentials, tickets
+from notifications.access import credentials, memory, tickets
 from notifications.access.models import Ticket
 
 
 class BearerAuthentication(BaseAuthentication):
-    """`request.user` is the token's user, `request.auth` the token. Other schemes are left to other classes."""
+    """`request.user` is the token's user, `request.auth` the token. Other schemes are left to other classes.
+
+    Both, and the user's permissions, may be a second old (`notifications.access.memory`).
+    """
 
     def find(self, token: str) -> AuthToken | Ticket | None:
         """What the token stands for, with its active user."""
-        return credentials.find_token(token)
+        return memory.find_token(token)
 
     def authenticate(self, request: Request) -> tuple[Any, AuthToken | Ticket] | None:
         scheme, _, token = get_authorization_header(request).partition(b" ")
@@ -33,8 +36,18 @@ class BearerAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-class StreamAuthentication(BearerAuthentication):
-    """Takes stream tokens too, for the views of the caller's own stream: then `request.auth` is the used ticket."""
+class FreshAuthentication(BearerAuthentication):
+    """Asks the database each time, for what makes credentials: a token that has ended must not leave a new one."""
+
+    def find(self, token: str) -> AuthToken | Ticket | None:
+        return credentials.find_token(token)
+
+
+class StreamAuthentication(FreshAuthentication):
+    """Takes stream tokens too, for the views of the caller's own stream: then `request.auth` is the used ticket.
+
+    Nothing is remembered, since a stream is asked for seldom, and by many.
+    """
 
     def find(self, token: str) -> AuthToken | Ticket | None:
         return tickets.find_exchanged(token) or super().find(token)

@@ -12,11 +12,13 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from knox.models import AuthToken
 from rest_framework import serializers, status
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.authentication import FreshAuthentication
 from api.fields import Moment, StoredName, Text
 from api.serializers import StrictSerializer
 from notifications.access import credentials, tickets
@@ -42,6 +44,8 @@ class TicketSerializer(StrictSerializer):
 
 class TicketsView(APIView):
     """`/tickets`: a shop's back end asks for one, its page opens the socket with it."""
+
+    authentication_classes = (FreshAuthentication, SessionAuthentication)
 
     @extend_schema(
         operation_id="issue_ticket",

@@ -8,8 +8,9 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from notifications.access import revocation
+        from notifications.access import memory, revocation
         from notifications.hints import serializer  # noqa: F401  (channels-redis' layers find it by its name)
         from notifications.log import beginnings  # noqa: F401  (listens to users)
 
         revocation.listen()
+        memory.listen()

@@ -49,19 +49,33 @@ class Credential:
 
 def find_token(token: str) -> AuthToken | None:
     """The token with its active user, or None if it is unknown, expired, or the user is no longer active."""
+    digest = digest_of(token)
+    if digest is None:
+        return None
+    from knox.models import AuthToken
+
+    found: AuthToken | None = AuthToken.objects.select_related("user").filter(digest=digest).first()
+    if found is None or not found.user.is_active or has_expired(found):
+        return None
+    return found
+
+
+def digest_of(token: str) -> str | None:
+    """What a token is kept as; None for a text that is no token, and where there are none."""
     if not apps.is_installed("knox"):
         return None
     from knox.crypto import hash_token
-    from knox.models import AuthToken
 
     try:
-        digest = hash_token(token)
-    except (binascii.Error, ValueError):  # not hexadecimal, so none of ours
+        digest: str = hash_token(token)
+    except (binascii.Error, ValueError):
         return None
-    found: AuthToken | None = AuthToken.objects.select_related("user").filter(digest=digest).first()
-    if found is None or not found.user.is_active or (found.expiry is not None and found.expiry <= timezone.now()):
-        return None
-    return found
+    return digest
+
+
+def has_expired(token: AuthToken) -> bool:
+    """Whether the token's time is over."""
+    return token.expiry is not None and token.expiry <= timezone.now()
 
 
 def from_token(token: str) -> Credential | None:
