@@ -1,5 +1,6 @@
 """One token's haste is nobody else's wait, and a cache that is away is nobody's."""
 
+import random
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,17 +10,19 @@ from django.contrib.auth.models import AbstractUser, User
 from django.core.cache import cache
 from django.test import Client
 
-from api import counting
+from api import counting, throttling
 from tests.api.client import Answer, Api
+from tests.polling import poll
 from tests.servers import Redis
 
 
 @pytest.fixture(autouse=True)
-def _counters_begin_at_nothing(settings: Any) -> Iterator[None]:
+def _counters_begin_at_nothing(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # A day: the test does not cross the turn of a window, but for one run in many thousands.
     settings.API_RATE = (3, 86_400)
     counting.shared._paused_until = 0.0
     cache.clear()
+    monkeypatch.setattr(throttling, "requests", counting.Tally(counting.shared))
     yield
     cache.clear()
     counting.shared._paused_until = 0.0
@@ -89,3 +92,48 @@ def test_nobody_is_refused_while_the_cache_is_away(
     assert not any("RateLimit" in answer.headers for answer in answers)
     # It was asked once, and then left in peace.
     assert len([record for record in caplog.records if record.name == "api.counting"]) == 1
+
+
+DAY = 86_400
+
+
+def passed(processes: list[counting.Tally], turns: list[int], *, limit: int, step: int) -> int:
+    """How many of a caller's requests are within the limit, as each goes to the process whose turn it is."""
+    numbers = (processes[turn].add_one("caller", DAY, limit=limit, step=step) for turn in turns)
+    return sum(number is not None and number <= limit for number in numbers)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_processes_that_count_together_let_pass_the_limit_and_little_more(count: int, seed: int):
+    processes = [counting.Tally(counting.shared) for _ in range(count)]
+    chance, limit, step = random.Random(seed), 300, 20
+    # Some are asked often and some seldom.
+    turns = chance.choices(range(count), weights=[chance.random() for _ in processes], k=limit + count * step)
+    turns += [turn for turn in range(count) for _ in range(step)]
+    assert limit <= passed(processes, turns, limit=limit, step=step) <= limit + (count - 1) * (step - 1)
+
+
+def test_a_caller_that_has_passed_the_limit_costs_the_cache_nothing_more():
+    process = counting.Tally(counting.shared)
+    assert passed([process], [0] * 5, limit=3, step=1) == 3
+    cache.clear()
+    assert passed([process], [0] * 5, limit=3, step=1) == 0
+
+
+def test_a_window_begins_anew_and_callers_of_long_ago_are_forgotten():
+    process = counting.Tally(counting.shared, size=2)
+    for name in ("first", "second", "third"):
+        assert process.add_one(name, DAY, limit=1, step=1) == 1
+    assert len(process._counts) == 2
+    process.add_one("caller", 1, limit=1, step=1)
+    poll(lambda: process.add_one("caller", 1, limit=1, step=1) == 1)
+
+
+def test_what_was_counted_while_the_cache_was_away_counts_when_it_is_back():
+    process, other = (counting.Tally(counting.shared) for _ in range(2))
+    counting.shared._paused_until = float("inf")
+    assert [process.add_one("caller", DAY, limit=10, step=1) for _ in range(3)] == [None] * 3
+    counting.shared._paused_until = 0.0
+    assert process.add_one("caller", DAY, limit=10, step=1) == 4
+    assert other.add_one("caller", DAY, limit=10, step=1) == 5
