@@ -19,6 +19,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db.models import QuerySet
 from knox.models import AuthToken
 
+from notifications.access.tickets import issue
 from orders import services
 from orders.bulk import Line, change_statuses
 from orders.lifecycle import Status
@@ -75,6 +76,12 @@ def tutorial_in_batches(rounds: int) -> None:
     for _ in range(rounds):
         with _a_second():
             async_to_sync(burst)()
+
+
+def tickets() -> None:
+    """Print a connection ticket for each buyer."""
+    for order in _orders():
+        sys.stdout.write(f"{issue(order.customer_id).ticket}\n")
 
 
 def token() -> None:

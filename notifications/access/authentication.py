@@ -21,12 +21,17 @@ from notifications.access import credentials, tickets
 from notifications.access.credentials import Credential
 from notifications.conf import settings as engine
 from notifications.database import SharedThreads
+from notifications.gathering import Gathering
 from notifications.protocol import TICKET_PREFIX, CloseCode
 
 logger = logging.getLogger(__name__)
 
-#: Handshakes come in storms. They are checked one after the other, for all the paths that are followed at.
+#: Handshakes come in storms, and are checked together, for all the paths that are followed at.
 _database = SharedThreads("handshake")
+_tokens = Gathering(_database, credentials.from_tokens)
+_stream_tokens = Gathering(_database, tickets.from_stream_tokens)
+_tickets = Gathering(_database, tickets.redeem_all)
+_sessions = Gathering(_database, credentials.from_sessions)
 
 
 class Authentication:
@@ -55,14 +60,13 @@ class Authentication:
             token = token.strip()
             # A stream token is for where WebSockets are blocked, and so opens none.
             exchanged = scope["type"] == "http" and token.startswith(tickets.STREAM_TOKEN)
-            from_token = tickets.from_stream_token if exchanged else credentials.from_token
-            found = await self.database.run(from_token, token)
+            found = await (_stream_tokens if exchanged else _tokens).find(token)
         elif ticket is not None:
-            found = await self.database.run(tickets.redeem, ticket)
+            found = await _tickets.find(ticket)
         elif session_key:
             if _comes_from_a_page(scope, headers) and not origin_is_allowed_in(scope, headers):
                 return CloseCode.FORBIDDEN_ORIGIN
-            found = await self.database.run(credentials.from_session, session_key)
+            found = await _sessions.find(session_key)
         return found or CloseCode.NOT_AUTHENTICATED
 
 

@@ -10,6 +10,7 @@ has issued tickets for ends with it: the tickets, and the sockets that they open
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -70,12 +71,20 @@ def _end_issued(issuer: str, key: str) -> None:
         issued.delete()
 
 
-def has_ended(ticket: Ticket) -> bool:
-    """Whether the credential that issued the ticket was revoked since."""
-    if not ticket.issuer:
-        return False
-    since = Revocation.objects.filter(user_id=ticket.issuer, at__gte=ticket.issued_at - CLOCK_SKEW)
-    return any(ticket.key.startswith(key) for key in since.values_list("key", flat=True))
+def which_ended(tickets: Collection[Ticket]) -> set[str]:
+    """The digests of those tickets whose issuing credential was revoked since they were issued."""
+    issued = [ticket for ticket in tickets if ticket.issuer]
+    if not issued:
+        return set()
+    since = min(ticket.issued_at for ticket in issued) - CLOCK_SKEW
+    revoked = Revocation.objects.filter(user_id__in={ticket.issuer for ticket in issued}, at__gte=since)
+    ends = list(revoked.values_list("user_id", "key", "at"))
+    return {
+        ticket.digest
+        for ticket in issued
+        for user_id, key, at in ends
+        if user_id == ticket.issuer and ticket.key.startswith(key) and at >= ticket.issued_at - CLOCK_SKEW
+    }
 
 
 def listen() -> None:

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.contrib.auth import get_user_model
+from django.db import connection
 from django.utils import timezone
 
 from notifications import users
@@ -67,15 +70,25 @@ def issue(user_id: UserKey, *, by: Credential | None = None) -> Issued:
 
 def redeem(ticket: str) -> Credential | None:
     """The credential that a ticket gives, this once; None for one that is unknown, used, expired or revoked."""
-    used = _use(ticket, kept_as=_digest(ticket))
-    return None if used is None else _credential(used)
+    return redeem_all([ticket])[0]
+
+
+def redeem_all(tickets: Sequence[str]) -> list[Credential | None]:
+    """`redeem` of many together; one that is there twice gives a credential once."""
+    used = _use({_digest(ticket) for ticket in tickets})
+    found = [used.pop(_digest(ticket), None) for ticket in tickets]
+    return [None if ticket is None else _credential(ticket) for ticket in found]
 
 
 def exchange(ticket: str) -> Exchanged | None:
     """A stream token for a ticket, this once; None for one that is unknown, used, expired or revoked."""
     token = STREAM_TOKEN + secrets.token_urlsafe(32)
-    used = _use(ticket, kept_as=_digest(token))
-    return None if used is None else Exchanged(token, used.expires_at)
+    digest = _digest(ticket)
+    used = _use({digest}).get(digest)
+    # A credential that ends meanwhile deletes what it has issued; then there is nothing to be kept under the token.
+    if used is None or not Ticket.objects.filter(digest=digest).update(digest=_digest(token)):
+        return None
+    return Exchanged(token, used.expires_at)
 
 
 def find_exchanged(token: str) -> Ticket | None:
@@ -87,27 +100,44 @@ def find_exchanged(token: str) -> Ticket | None:
     return found if found is not None and found.user.is_active else None
 
 
-def from_stream_token(token: str) -> Credential | None:
-    """The credential that a stream token gives."""
-    found = find_exchanged(token)
-    return None if found is None else _credential(found)
+def from_stream_tokens(tokens: Sequence[str]) -> list[Credential | None]:
+    """The credential that each of these stream tokens gives."""
+    found = [find_exchanged(token) for token in tokens]
+    return [None if ticket is None else _credential(ticket) for ticket in found]
 
 
-def _use(ticket: str, *, kept_as: str) -> Ticket | None:
-    """Mark the ticket as used, and keep it under that digest while what it opens may last."""
-    found = Ticket.objects.select_related("user").filter(digest=_digest(ticket), used_at=None).first()
-    if found is None:
-        return None
+def _use(digests: Collection[str]) -> dict[str, Ticket]:
+    """Mark these tickets as used, and give those that were good, with their users, by their digests.
+
+    They are kept while what they open may last. One statement finds and marks them: of two who come with the same
+    ticket at once, only one finds it unused.
+    """
     now = timezone.now()
-    lasts_until = _earlier(now + timedelta(seconds=settings.TICKET_CONNECTION_SECONDS), found.key_expires_at)
-    # Two who come with the same ticket may both have found it; one of them only is the first to mark it. It may also
-    # have been revoked since it was found.
-    unused = Ticket.objects.filter(digest=found.digest, used_at=None)
-    mine = unused.update(digest=kept_as, used_at=now, expires_at=lasts_until)
-    if not mine or found.expires_at <= now or not found.user.is_active or revocation.has_ended(found):
-        return None
-    found.expires_at = lasts_until
-    return found
+    lasts_until = now + timedelta(seconds=settings.TICKET_CONNECTION_SECONDS)
+    at, until = (connection.ops.adapt_datetimefield_value(moment) for moment in (now, lasts_until))
+    table = connection.ops.quote_name(Ticket._meta.db_table)
+    # Whatever ends a credential deletes its tickets, in an order of its own: two who waited for each other's rows would
+    # be a deadlock. A ticket that somebody holds is being used or deleted, and so is none.
+    lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+    used = list(
+        Ticket.objects.raw(
+            f"UPDATE {table} SET used_at = %s, "  # noqa: S608 # nosec B608
+            "expires_at = CASE WHEN key_expires_at < %s THEN key_expires_at ELSE %s END "
+            f"WHERE digest IN (SELECT digest FROM {table} "
+            f"WHERE digest IN ({', '.join(['%s'] * len(digests))}) AND used_at IS NULL AND expires_at > %s {lock}) "
+            "RETURNING *",
+            [at, until, until, *digests, at],
+        )
+    )
+    ended = revocation.which_ended(used)
+    users_found = get_user_model()._default_manager.in_bulk({ticket.user_id for ticket in used}) if used else {}
+    good = {}
+    for ticket in used:
+        user = users_found.get(ticket.user_id)
+        if user is not None and user.is_active and ticket.digest not in ended:
+            ticket.user = user
+            good[ticket.digest] = ticket
+    return good
 
 
 def _credential(used: Ticket) -> Credential:

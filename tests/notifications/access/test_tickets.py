@@ -1,9 +1,10 @@
 """A ticket ends with the credential that issued it: unused, used, and whoever it was issued for."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -152,6 +153,26 @@ async def test_the_sockets_of_a_revoked_issuers_tickets_are_closed_by_the_hint(
             assert await opened.closed() == 4502
 
 
+@pytest.mark.django_db
+def test_tickets_that_come_together_give_each_its_own_user_once(alice: User, bob: User, staff: User):
+    hers, his, staffs = (tickets.issue(user.pk).ticket for user in (alice, bob, staff))
+    tickets.redeem(staffs)
+    found = tickets.redeem_all([hers, "none", his, hers, staffs])
+    assert [credential and credential.username for credential in found] == ["alice", None, "bob", None, None]
+    assert tickets.redeem_all([his, hers]) == [None, None]
+
+
+@on_postgres
+@pytest.mark.django_db(transaction=True)
+def test_tickets_come_through_while_some_of_them_are_being_deleted(alice: User, bob: User):
+    hers, his = tickets.issue(alice.pk).ticket, tickets.issue(bob.pk).ticket
+    with elsewhere() as other:
+        deleting = OpenTransaction(other, lambda: Ticket.objects.filter(user_id=bob.pk).delete())
+        found = tickets.redeem_all([his, hers])
+        deleting.commit()
+    assert [credential and credential.username for credential in found] == [None, "alice"]
+
+
 # Sessions.
 
 
@@ -170,6 +191,40 @@ def test_a_session_expires_when_it_was_saved_to_expire(alice: User):
     assert credential.expires_at == saved_long_ago
     Session.objects.update(expire_date=timezone.now())
     assert credentials.from_session(session.session_key) is None
+
+
+def test_sessions_that_come_together_give_each_its_own_user(alice: User, bob: User, staff: User, settings: Any):
+    hers, his, staffs, elsewheres, nobodys = (logged_in(user) for user in (alice, bob, staff, alice, bob))
+    User.objects.filter(pk=staff.pk).update(is_active=False)
+    rewrite(elsewheres, _auth_user_backend="another.project.Backend")
+    rewrite(nobodys, _auth_user_id="no-number")
+    asked = [hers, his, staffs, elsewheres, nobodys, hers]
+    found = credentials.from_sessions([session.session_key for session in asked] + ["unknown"])
+    names = [credential and credential.username for credential in found]
+    assert names == ["alice", "bob", None, None, None, "alice", None]
+
+
+def rewrite(session: Session, **data: str) -> None:
+    """Put something else into what a session holds."""
+    Session.objects.save(session.session_key, session.get_decoded() | data, session.expire_date)
+
+
+def test_a_back_end_of_the_projects_own_says_who_a_session_is(alice: User, bob: User, settings: Any):
+    session = logged_in(alice)
+    settings.AUTHENTICATION_BACKENDS = [f"{Choosy.__module__}.{Choosy.__name__}"]
+    rewrite(session, _auth_user_backend=settings.AUTHENTICATION_BACKENDS[0])
+    assert credentials.from_session(session.session_key) is None
+    Choosy.knows = [alice.pk]
+    assert credentials.from_session(session.session_key) is not None
+
+
+class Choosy(ModelBackend):
+    """Finds those whom it knows."""
+
+    knows: ClassVar[list[Any]] = []
+
+    def get_user(self, user_id: Any) -> Any:
+        return super().get_user(user_id) if user_id in self.knows else None
 
 
 def test_what_has_expired_is_cleaned_up_and_not_revoked(alice: User):
