@@ -8,10 +8,11 @@ breaks it.
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Protocol
 
 import pytest
+import pytest_asyncio
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser, Permission
 from django.db import connection
@@ -152,9 +153,9 @@ def chromium() -> str:
     pytest.skip(missing)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """A Chromium of the test's own: Playwright belongs to one event loop, and each test has its own."""
+    """The Chromium that the session's tests share. They open contexts of their own in it, which share nothing."""
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         try:
@@ -163,25 +164,27 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
             await started.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def new_page(browser: Browser, web: Web) -> AsyncIterator[Callable[..., Any]]:
     """Opens pages, each in a context of its own, as a person with a browser of their own. Relative URLs are `web`'s.
 
     A script error on any of them fails the test when it ends.
     """
     errors: list[str] = []
+    async with AsyncExitStack() as stack:
 
-    async def open_page(**options: Any) -> Page:
-        context = await browser.new_context(**{"base_url": web.url, **options})
-        page = await context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        return page
+        async def open_page(**options: Any) -> Page:
+            context = await browser.new_context(**{"base_url": web.url, **options})
+            stack.push_async_callback(context.close)
+            page = await context.new_page()
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            return page
 
-    yield open_page
+        yield open_page
     assert not errors, f"scripts failed: {errors}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(new_page: Callable[..., Any]) -> Page:
     """One page of `web`, nobody logged in."""
     opened: Page = await new_page()

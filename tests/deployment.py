@@ -6,6 +6,7 @@ The embedded default is the same with neither server: SQLite, and one web proces
 
 import fcntl
 import functools
+import json
 import os
 import secrets
 import shutil
@@ -153,7 +154,7 @@ class Deployment:
             self._stack.callback(drop_database, server, self.database_url)
             self.redis = self._stack.enter_context(Redis())
         self.env = {name: value for name, value in (self._defaults() | settings).items() if value is not None}
-        self._tokens: dict[str, str] = {}
+        self._tokens = dict(_tokens_of.get(template, {}))
 
     def _defaults(self) -> dict[str, str | None]:
         return {
@@ -190,7 +191,7 @@ class Deployment:
             return run(self.env, ["sh", "-c", f"exec {procfile()['release']}"])
 
     def token(self, user: str) -> str:
-        """An API token of that user, made once."""
+        """An API token of that user: the template's, or one that is made once."""
         if user not in self._tokens:
             self._tokens[user] = self.manage("create_token", user).strip()
         return self._tokens[user]
@@ -230,12 +231,38 @@ def run(env: Mapping[str, str], command: Sequence[str]) -> str:
     return done.stdout
 
 
+#: Run by `manage.py shell`: each command by itself would begin with the second that Django takes to start.
+MAKE = """
+import json
+from datetime import timedelta
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from knox.models import AuthToken
+call_command("migrate", verbosity=0)
+call_command("demo")
+users = get_user_model().objects.filter(username__in=["alice", "bob", "staff"])
+tokens = {user.username: AuthToken.objects.create(user, expiry=timedelta(days=1))[1] for user in users}
+print("tokens:" + json.dumps(tokens))
+"""
+
+#: The API tokens of those who are in a template, by its URL: every copy of it has them.
+_tokens_of: dict[str, dict[str, str]] = {}
+
+
 def make_template(database_url: str) -> None:
-    """Migrate that database and load the demo data (alice, bob, staff, some orders), and collect the static files."""
+    """Migrate that database and load the demo data (alice, bob, staff, some orders), and collect the static files.
+
+    Each of the three gets an API token, which `Deployment.token` knows.
+    """
     env = {**machine_environment(), "DEBUG": "1", "DATABASE_URL": database_url}
-    manage(env, "migrate", "--verbosity", "0")
-    manage(env, "demo")
+    made = manage(env, "shell", "--no-imports", "-c", MAKE)
+    _tokens_of[database_url] = json.loads(made.partition("tokens:")[2])
+    _collect_static()
+
+
+@functools.cache
+def _collect_static() -> None:
+    """Once for each session: nothing of it changes."""
+    env = {**machine_environment(), "SECRET_KEY": "unused" * 10, "ALLOWED_HOSTS": "unused"}
     with collecting():
-        manage(
-            {**env, "DEBUG": "0", "SECRET_KEY": "unused" * 10, "ALLOWED_HOSTS": "unused"}, "collectstatic", "--noinput"
-        )
+        manage({**env, "DATABASE_URL": "sqlite:///unused"}, "collectstatic", "--noinput")

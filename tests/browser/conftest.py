@@ -4,10 +4,12 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.conftest import PASSWORD, Deploy
@@ -20,9 +22,15 @@ expect.set_options(timeout=PATIENCE * 1000)
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(autouse=True)
-def marked(request: pytest.FixtureRequest) -> None:
-    request.node.add_marker(pytest.mark.browser)
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of this folder share one event loop, as they share one Chromium: Playwright belongs to a loop."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 class BackOffice:
@@ -119,7 +127,7 @@ def own_web(deploy: Deploy) -> tuple[Deployment, Web]:
     return deployment, deployment.web()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit_at(browser: Browser) -> AsyncIterator[Callable[[Web], Visit]]:
     """Makes people of a given web process; whatever their consoles show as an error fails the test at its end."""
     people: list[Person] = []
@@ -145,7 +153,7 @@ def visit(visit_at: Callable[[Web], Visit], web: Web) -> Visit:
     return visit_at(web)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def office(deployment: Deployment, web: Web) -> AsyncIterator[BackOffice]:
     """The shared deployment's back office."""
     opened = BackOffice(deployment, web)

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.browser.conftest import BackOffice, Person
@@ -22,7 +23,7 @@ FOLLOW = """() => {
 }"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def postgres() -> AsyncIterator[Postgres]:
     """A PostgreSQL that nobody else uses, running again at the end."""
     with Postgres() as server:
