@@ -22,11 +22,12 @@ from django.utils import timezone
 from orders.customers import CustomerName
 from orders.history import Change, StatusChange
 from orders.lifecycle import AWAITED, Status
+from orders.messages import Conversation, Message
 from orders.saving import RecordedModel, StaleOrder, record_save
 from orders.shapes import Readable, check_items, check_metadata, have_a_year
 
 #: Django looks for the models of an app in this module.
-__all__ = ["Change", "CustomerName", "Order", "StaleOrder", "StatusChange"]
+__all__ = ["Change", "Conversation", "CustomerName", "Message", "Order", "StaleOrder", "StatusChange"]
 
 
 #: The largest that `Order.total` has digits for; NaN is more in PostgreSQL.
@@ -111,7 +112,10 @@ class Order(RecordedModel):
 
     class Meta:
         ordering = ("-placed_at", "-pk")
-        permissions = (("override_status", "Can set any status, with a note"),)
+        permissions = (
+            ("override_status", "Can set any status, with a note"),
+            ("reply_to_order", "Can read and write messages about orders"),
+        )
         indexes = (
             # selectors.visible_to(customer), newest first.
             models.Index(fields=("customer", "-placed_at", "-id"), name="order_by_customer"),

@@ -1,8 +1,8 @@
 """What the core tells of orders; `notify` listens.
 
-`history.record` and `saving` send these, inside the transaction of the change: a receiver that raises undoes the
-change. All of them carry lists, so that many changes are announced at once. No signal is sent for an update that moved
-nothing.
+`history.record`, `saving` and `conversation` send these, inside the transaction of the change: a receiver that raises
+undoes the change. Those of orders carry lists, so that many changes are announced at once. No signal is sent for an
+update that moved nothing.
 """
 
 from django.dispatch import Signal
@@ -16,3 +16,5 @@ statuses_changed = Signal()
 orders_updated = Signal()
 #: `orders: list[Order]`: orders whose promised day is over, and that have not arrived.
 orders_delayed = Signal()
+#: `message: Message`: somebody has written about an order.
+message_written = Signal()

@@ -76,7 +76,14 @@ class Command(BaseCommand):
             user.save()
         user.user_permissions.set(
             Permission.objects.filter(
-                codename__in=["view_order", "add_order", "change_order", "view_statuschange", "issue_ticket"]
+                codename__in=[
+                    "view_order",
+                    "add_order",
+                    "change_order",
+                    "reply_to_order",
+                    "view_statuschange",
+                    "issue_ticket",
+                ]
             )
         )
         return user
