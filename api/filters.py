@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from api.fields import Moment, UserName
 from api.serializers import StrictSerializer
+from orders.conversation import waiting
 from orders.lifecycle import Status
 from orders.models import Order
 
@@ -30,6 +31,9 @@ class OrderQuery(StrictSerializer):
         help_text="Orders that changed at or after this time. A change shows up when it commits, a moment after its "
         "time: a system that polls takes the time of its last call less a minute.",
     )
+    waiting = serializers.ChoiceField(
+        choices=("true", "false"), required=False, help_text="Whether the customer waits for an answer to a message."
+    )
 
 
 def refuse_blanks(query: QueryDict) -> None:
@@ -46,7 +50,10 @@ def narrowed(orders: QuerySet[Order], query: QueryDict) -> QuerySet[Order]:
         given.pop(name, None)
     asked = OrderQuery(data=given)
     asked.is_valid(raise_exception=True)
-    return orders.filter(**_conditions(**asked.validated_data))
+    conditions = dict(asked.validated_data)
+    if waits := conditions.pop("waiting", None):
+        orders = waiting(orders, answered=waits == "false")
+    return orders.filter(**_conditions(**conditions))
 
 
 def _conditions(status: Any = (), customer: str | None = None, updated_since: Any = None) -> dict[str, Any]:

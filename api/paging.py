@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode
 
 from django.db.models import Q, QuerySet
@@ -26,6 +26,12 @@ from orders.models import Order
 #: How many orders a cursor can leave out: a URL with that many keys has some 3,000 characters.
 MAX_WITHOUT = 100
 MAX_KEY = 2**63 - 1
+
+
+class Link(Protocol):
+    """What a page links to another one by."""
+
+    def written(self) -> str: ...
 
 
 class Cursor(NamedTuple):
@@ -90,6 +96,9 @@ class OrderPages(CursorPagination):
     not one, instead of answering something else than was asked for. Of REST framework's it is the description.
     """
 
+    _next: Link | None
+    _previous: Link | None
+
     ordering = ("-placed_at", "-pk")
     page_size = 50
     page_size_query_param = "limit"
@@ -118,8 +127,8 @@ class OrderPages(CursorPagination):
         links = {"next": self._link(self._next), "previous": self._link(self._previous)}
         return Response({**links, "results": data})
 
-    def _link(self, cursor: Cursor | None) -> str | None:
-        return cursor and replace_query_param(self._url, self.cursor_query_param, cursor.written())
+    def _link(self, cursor: Link | None) -> str | None:
+        return None if cursor is None else replace_query_param(self._url, self.cursor_query_param, cursor.written())
 
     def get_page_size(self, request: Request) -> int:
         given = request.query_params.get(self.page_size_query_param)

@@ -7,6 +7,8 @@ from typing import Any
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from orders import conversation
+
 SAFE = ("GET", "HEAD")
 
 
@@ -27,6 +29,8 @@ class OrderPermission(BasePermission):
         return request.method == "POST" and request.user.has_perm(needed)
 
     def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
+        if view.action == "messages":
+            return conversation.side_of(request.user, obj) is not None
         if request.method in SAFE:
             return True
         return request.method == "PATCH" and request.user.has_perm("orders.change_order")

@@ -11,6 +11,7 @@ object.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from itertools import islice
@@ -27,7 +28,7 @@ from api import throttling
 from api.parsers import MAX_POINTER, step
 from notifications import problems
 from notifications.problems import CONTENT_TYPE, FieldError
-from orders import bulk, services
+from orders import bulk, conversation, services
 from orders.models import Order
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,9 @@ STATUS_OF_RULE: dict[type[services.OrderError], HTTPStatus] = {
     services.VersionMismatch: HTTPStatus.PRECONDITION_FAILED,
     bulk.OrderUnknown: HTTPStatus.NOT_FOUND,
     bulk.DetailsDiffer: HTTPStatus.CONFLICT,
+    conversation.BadMessage: HTTPStatus.BAD_REQUEST,
+    conversation.ClientIdReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    conversation.TooManyMessages: HTTPStatus.TOO_MANY_REQUESTS,
 }
 #: Errors that one problem tells of, and characters of what it repeats: whoever sends a megabyte of mistakes is told of
 #: the first ones, and not sent ten megabytes.
@@ -59,6 +63,8 @@ POINTER_OF_RULE: dict[type[services.OrderError], str] = {
     services.OccurredInFuture: "/occurred_at",
     bulk.OrderUnknown: "/number",
     bulk.DetailsDiffer: "/status",
+    conversation.BadMessage: "/text",
+    conversation.ClientIdReused: "/client_id",
 }
 
 
@@ -74,7 +80,7 @@ def handle(error: Exception, _context: dict[str, Any]) -> Response | None:
         error = DatabaseUnavailable()
 
     if isinstance(error, services.OrderError):
-        return problem(**of_rule(error))
+        return problem(**of_rule(error), headers=_headers(error))
     if isinstance(error, exceptions.ValidationError):
         return problem(
             HTTPStatus.BAD_REQUEST,
@@ -197,12 +203,12 @@ class ApiErrors:
         return plain(status, code=status.name.lower(), detail=detail, headers=kept)
 
 
-def _headers(error: exceptions.APIException) -> dict[str, str]:
+def _headers(error: Exception) -> dict[str, str]:
     headers: dict[str, str] = {}
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     if (wait := getattr(error, "wait", None)) is not None:
-        headers["Retry-After"] = str(max(1, int(wait)))
+        headers["Retry-After"] = str(max(1, math.ceil(wait)))
     return headers
 
 

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from api import batch, etags, idempotency
+from api import batch, etags, idempotency, messages
 from api.filters import OrderQuery, narrowed
 from api.paging import OrderPages
 from api.permissions import OrderPermission
@@ -147,3 +147,24 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     @action(detail=True, methods=["get"], pagination_class=None)
     def history(self, request: Request, number: str) -> Response:
         return Response(StatusChangeSerializer(history_of(self.get_object()), many=True).data)
+
+    @extend_schema(
+        methods=["GET"],
+        operation_id="list_messages",
+        summary="The conversation about an order, newest first",
+        parameters=[NUMBER],
+        responses=messages.MessageSerializer(many=True),
+    )
+    @extend_schema(
+        methods=["POST"],
+        operation_id="write_message",
+        summary="Write about an order",
+        description="For its customer, and for staff with `orders.reply_to_order`. 20 messages a minute, staff 120.",
+        request=messages.NewMessageSerializer,
+        parameters=[NUMBER],
+        responses={201: messages.MessageSerializer, 200: messages.MessageSerializer},
+    )
+    @action(detail=True, methods=["get", "post"], pagination_class=messages.MessagePages)
+    def messages(self, request: Request, number: str) -> Response:
+        order = self.get_object()
+        return messages.write(request, order) if request.method == "POST" else messages.read(request, order)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from django.db import transaction
@@ -52,7 +53,7 @@ class TooManyMessages(OrderError):
 
     def __init__(self, wait: float) -> None:
         self.wait = wait
-        super().__init__(f"Too many messages. Try again in {max(1, round(wait))} s.")
+        super().__init__(f"Too many messages. Try again in {max(1, ceil(wait))} s.")
 
 
 @dataclass(frozen=True, slots=True)

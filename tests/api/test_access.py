@@ -17,7 +17,7 @@ from knox.models import AuthToken
 
 from config.asgi import sockets
 from notifications.sockets.routing import http_urlpatterns
-from orders import services
+from orders import conversation, services
 from orders.models import Order
 
 #: What alice has and nobody else may learn.
@@ -27,6 +27,8 @@ CHANGE = {"status": "processing"}
 NEW = {"number": "SO-NEW", "customer": "alice"}
 BATCH = {"changes": [{"number": "SO-A", "status": "processing"}]}
 
+MESSAGE = {"text": "In the van."}
+
 #: By the name of the route and the method: the body, and the statuses for nobody, alice, bob and staff.
 Table = dict[str, dict[str, tuple[Any, tuple[int, int, int, int]]]]
 ROUTES: Table = {
@@ -34,6 +36,7 @@ ROUTES: Table = {
     "order-batch": {"POST": (BATCH, (401, 403, 403, 200))},
     "order-detail": {"GET": (None, (401, 200, 404, 200)), "PATCH": (CHANGE, (401, 403, 404, 200))},
     "order-history": {"GET": (None, (401, 200, 404, 200))},
+    "order-messages": {"GET": (None, (401, 200, 404, 200)), "POST": (MESSAGE, (401, 201, 404, 201))},
     "notifications": {"GET": (None, (401, 200, 200, 200))},
     "notifications-read": {"POST": ({"up_to": 1}, (401, 200, 200, 200))},
     "notifications-unread-count": {"GET": (None, (401, 200, 200, 200))},
@@ -86,6 +89,7 @@ class World:
 
     def __init__(self, alice: AbstractUser, bob: AbstractUser, staff: AbstractUser) -> None:
         self.order = services.create_order(number="SO-A", customer="alice", carrier=SECRET, metadata={"secret": SECRET})
+        conversation.write(order=self.order, author=alice, text=f"I live in {SECRET} Street")
         self.token, _ = AuthToken.objects.create(alice)
         self.users: list[Any] = [None, alice, bob, staff]
 

@@ -17,6 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from api.batch import LineSerializer
+from api.messages import NewMessageSerializer
 from api.serializers import NewOrderSerializer, OrderUpdateSerializer
 from api.tickets import TicketSerializer
 from orders.models import Order
@@ -64,13 +65,15 @@ def fields_of(serializer: Any) -> list[str]:
 BODIES = [
     *[("POST", "orders", {"number": "SO-9", "customer": "alice"}, name) for name in fields_of(NewOrderSerializer())],
     *[("PATCH", "orders/SO-1", {}, name) for name in fields_of(OrderUpdateSerializer())],
+    *[("POST", "orders/SO-1/messages", {"text": "Hello"}, name) for name in fields_of(NewMessageSerializer())],
     *[("POST", "tickets", {}, name) for name in fields_of(TicketSerializer())],
     ("POST", "tickets/exchange", {}, "ticket"),
     ("POST", "notifications/read", {}, "up_to"),
     ("POST", "orders/batch", {}, "changes"),
 ]
 QUERIES = [
-    ("orders", ["status", "customer", "updated_since", "cursor", "limit", "unheard-of"]),
+    ("orders", ["status", "customer", "updated_since", "waiting", "cursor", "limit", "unheard-of"]),
+    ("orders/SO-1/messages", ["cursor", "limit", "unheard-of"]),
     ("notifications", ["after", "limit", "wait", "stream"]),
 ]
 HEADERS = [
