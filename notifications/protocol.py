@@ -3,8 +3,9 @@
 Pure functions from values to JSON texts and back. A frame is rendered once and never parsed again on its way out: the
 text that `notification()` returns is stored in the log and is, byte for byte, what every client gets, live or replayed.
 
-What a notification tells of is the caller's: its kind and its body pass through here unread. To add a close code: add
-it to `CloseCode`; clients come back after a 40xx and stop after a 45xx.
+What a notification tells of is the caller's: its kind and its body pass through here unread. An application has frames
+of its own beside these, in both directions: `frame`, and the `others` of `parse`. To add a close code: add it to
+`CloseCode`; clients come back after a 40xx and stop after a 45xx.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ PROTOCOL = 1
 SUBPROTOCOL = "orderwire.v1"
 #: The largest number that a stream's column holds.
 MAX_SEQ = 2**63 - 1
+#: Characters of a frame from a client: the protocol's own have a few dozen.
+MAX_CHARACTERS = 4_096
+#: Characters of the id that a client may give to a frame of the application's.
+MAX_CLIENT_ID = 64
+#: The types that are this protocol's own; `close` is that of server-sent events.
+OWN = frozenset({"welcome", "notification", "reset", "ping", "read", "error", "bye", "close"})
 #: Ahead of the ticket in the second subprotocol that a browser offers.
 TICKET_PREFIX = "ticket."
 
@@ -92,8 +99,9 @@ def read(*, up_to: int, unread: int) -> str:
     return frame("read", up_to=up_to, unread=unread)
 
 
-def error(*, code: str, detail: str) -> str:
-    return frame("error", code=code, detail=detail)
+def error(*, code: str, detail: str, **about: Any) -> str:
+    """`about` says which frame of the application's it was, and when to try again."""
+    return frame("error", code=code, detail=detail, **about)
 
 
 def bye(*, code: CloseCode, retry_ms: tuple[int, int]) -> str:
@@ -105,12 +113,29 @@ def frame(type_: str, /, **fields: Any) -> str:
     return json.dumps({"type": type_, **fields}, ensure_ascii=False, separators=(",", ":"))
 
 
+def aside(type_: str, fields: Mapping[str, Any]) -> str:
+    """An application's frame that is neither numbered nor kept. Raises ValueError for a type of this protocol's own:
+    what brings asides to a process may be forged, and must not bring a notification.
+    """
+    if type_ in OWN:
+        raise ValueError(f"{type_} is the protocol's own.")
+    return frame(type_, **fields)
+
+
 class BadFrame(ValueError):
-    """An inbound frame that the protocol does not know; `code` is for machines."""
+    """An inbound frame that the protocol does not know; `code` is for machines. Some of them end the connection."""
 
     def __init__(self, code: str, detail: str) -> None:
         self.code = code
         super().__init__(detail)
+
+
+class Refusal(BadFrame):
+    """An application's frame that is understood and not done. `retry_after`: seconds until it may be."""
+
+    def __init__(self, code: str, detail: str, *, retry_after: int | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(code, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +157,39 @@ class Ticket:
     ticket: str
 
 
-Inbound = Pong | Read | Ticket
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A frame of the application's own, with all its members."""
+
+    type: str
+    fields: Mapping[str, Any]
+
+    @property
+    def client_id(self) -> str | None:
+        """The client's own id for the frame, by which an error names it; None without one that can be repeated."""
+        given = self.fields.get("client_id")
+        return given if isinstance(given, str) and len(given) <= MAX_CLIENT_ID else None
 
 
-def parse(text: str | None) -> Inbound:
-    """An inbound frame; `text` is None for a binary one. Raises `BadFrame`."""
-    match _fields(text):
+Inbound = Pong | Read | Ticket | Other
+#: Where the application has no frames.
+NO_OTHERS: Mapping[str, int] = {}
+
+
+def parse(text: str | None, others: Mapping[str, int] = NO_OTHERS) -> Inbound:
+    """An inbound frame; `text` is None for a binary one. Raises `BadFrame`.
+
+    `others` are the types of the application's own frames, and how many characters each may have. No text is parsed
+    that is longer than any type may be.
+    """
+    fields = _fields(text, max(MAX_CHARACTERS, *others.values()) if others else MAX_CHARACTERS)
+    type_ = fields.get("type")
+    other = others.get(type_) if isinstance(type_, str) else None
+    if len(text or "") > (other or MAX_CHARACTERS):
+        raise BadFrame("too_long", "The frame has more characters than its type may have.")
+    if other is not None:
+        return Other(str(type_), fields)
+    match fields:
         case {"type": "pong"}:
             return Pong()
         case {"type": "read", "up_to": int(up_to)} if not isinstance(up_to, bool) and 0 <= up_to <= MAX_SEQ:
@@ -149,12 +201,14 @@ def parse(text: str | None) -> Inbound:
                 "invalid_field", f"{known} needs {'up_to, a number' if known == 'read' else 'ticket, a text'}."
             )
         case _:
-            raise BadFrame("unknown_type", "Known types are pong, read and ticket.")
+            raise BadFrame("unknown_type", f"Known types are {', '.join(['pong', 'read', 'ticket', *others])}.")
 
 
-def _fields(text: str | None) -> dict[str, Any]:
+def _fields(text: str | None, limit: int) -> dict[str, Any]:
     if text is None:
         raise BadFrame("binary", "Frames are JSON texts.")
+    if len(text) > limit:
+        raise BadFrame("too_long", f"A frame has at most {limit} characters.")
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):

@@ -20,10 +20,10 @@ from config.server.clients import Seldom, address_of
 #: this is beyond.
 FRAMES = 200
 FRAMES_PER_SECOND = 10.0
-#: The same for bytes. A frame of ours has a few dozen.
+#: The same for bytes. A frame of ours has a few dozen, a message up to 25,000.
 BYTES = 65_536
 BYTES_PER_SECOND = 8_192.0
-#: Fragments of one message, of 4,096 bytes at most. Browsers send one.
+#: Fragments of one message, of 32 KiB at most in all. Browsers send one.
 FRAGMENTS = 16
 #: Bytes that are parsed before the budget is looked at: some 340 of the smallest frames, which take 3 ms.
 PIECE = 2_048

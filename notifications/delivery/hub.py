@@ -26,6 +26,7 @@ from functools import partial
 
 from channels.layers import BaseChannelLayer
 
+from notifications import protocol
 from notifications.access.credentials import Credential
 from notifications.conf import settings
 from notifications.delivery.backlog import Backlog
@@ -34,7 +35,7 @@ from notifications.delivery.membership import Membership
 from notifications.delivery.outbox import Outbox, Send
 from notifications.delivery.subscriber import Feed, Subscriber
 from notifications.delivery.upkeep import PING_SECONDS, Upkeep
-from notifications.hints.messages import AppendedMessage, OfStream, ReadMessage, RevokedMessage
+from notifications.hints.messages import AppendedMessage, AsideMessage, OfStream, ReadMessage, RevokedMessage
 from notifications.protocol import CloseCode
 from notifications.supervision import Supervisor
 
@@ -159,6 +160,8 @@ class Hub:
             self._marked_read(feed, message)
         elif message["type"] == "stream.revoked":
             self._revoked(feed, message)
+        elif message["type"] == "stream.aside":
+            self._said_aside(feed, message)
 
     def _appended(self, feed: Feed, message: AppendedMessage) -> None:
         uid, entries = message["uid"], message["entries"]
@@ -177,6 +180,10 @@ class Hub:
         if message["uid"] == feed.uid:  # otherwise it is of another deployment on the same Redis
             for subscriber in feed.subscribers:
                 subscriber.revoke(message["key"], message["at"])
+
+    def _said_aside(self, feed: Feed, message: AsideMessage) -> None:
+        if message["uid"] == feed.uid:
+            feed.say(protocol.aside(message["of"], message["fields"]))
 
 
 def _make_room(feed: Feed) -> None:

@@ -142,7 +142,11 @@ class Feed:
         if up_to <= self.read_up_to:
             return
         self.read_up_to = up_to
-        frame = protocol.read(up_to=up_to, unread=unread)
+        # Where it does not fit, the next ping carries the number.
+        self.say(protocol.read(up_to=up_to, unread=unread))
+
+    def say(self, frame: str) -> None:
+        """Give an unnumbered frame to every client that was greeted. A client that it does not fit goes without."""
         for subscriber in self.subscribers:
             if subscriber.position is not None:
-                subscriber.outbox.put(frame)  # where it does not fit, the next ping carries the number
+                subscriber.outbox.put(frame)

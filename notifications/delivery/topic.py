@@ -6,6 +6,8 @@ server process, does the rest. What travels between processes is that a thing ha
 all watchers of the process, at most every `PACE` seconds. A thing that changes faster is told less often, always with
 its latest state.
 
+A topic's watchers also get what is said aside to them (`publish.TopicAside`): frames that are not kept.
+
 Best effort by contract: states are not numbered and nothing is replayed, so a watcher reads everything over HTTP after
 every connect. What no hint announced is found by a look at what changed lately. A user who may not watch any more is
 closed with 4505. Nothing runs and nothing is read while nobody watches. A watcher follows its own stream as well, so
@@ -26,11 +28,12 @@ from channels.layers import BaseChannelLayer
 from django.db import Error
 from django.utils import timezone
 
+from notifications import protocol
 from notifications.conf import settings
 from notifications.database import SharedThreads
 from notifications.delivery.subscriber import Subscriber
 from notifications.hints import publish
-from notifications.hints.messages import TouchedMessage
+from notifications.hints.messages import OfTopic
 from notifications.protocol import CloseCode
 from notifications.supervision import Supervisor
 
@@ -152,11 +155,19 @@ class Watchers:
                 logger.warning("The topic %s hears nothing from the channel layer: %r", self._topic.name, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _hear(self, message: TouchedMessage) -> None:
+    def _hear(self, message: OfTopic) -> None:
         try:
-            self._note([str(key) for key in message["keys"]])
-        except (KeyError, TypeError) as error:  # another version's, in the middle of a deploy
+            if message["type"] == "topic.aside":
+                self._say(protocol.aside(message["of"], message["fields"]))
+            else:
+                self._note([str(key) for key in message["keys"]])
+        except (KeyError, TypeError, ValueError) as error:  # another version's, in the middle of a deploy
             logger.warning("A hint makes no sense, the look at what changed will repair: %r", error)
+
+    def _say(self, frame: str) -> None:
+        for subscriber in self._watchers:
+            if subscriber.position is not None:
+                subscriber.outbox.put(frame)
 
     async def _look(self) -> None:
         """Every so often: what has changed and was not told, and who may not watch any more? For ever."""

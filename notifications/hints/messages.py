@@ -56,6 +56,22 @@ class RevokedMessage(TypedDict):
     at: float
 
 
+class AsideMessage(TypedDict):
+    type: Literal["stream.aside"]
+    #: The user's key, as a text.
+    user: str
+    uid: str
+    #: The frame's type and its other members.
+    of: str
+    fields: Mapping[str, Any]
+
+
+class TopicAsideMessage(TypedDict):
+    type: Literal["topic.aside"]
+    of: str
+    fields: Mapping[str, Any]
+
+
 class TouchedMessage(TypedDict):
     type: Literal["topic.touched"]
     keys: list[str]
@@ -63,7 +79,9 @@ class TouchedMessage(TypedDict):
 
 #: What arrives in a user's group. A process of another version may have sent it, in the middle of a deploy. A field
 #: that is missing or strange raises in the code that reads it; the loop that hears the message logs that and goes on.
-OfStream = AppendedMessage | ReadMessage | RevokedMessage
+OfStream = AppendedMessage | ReadMessage | RevokedMessage | AsideMessage
+#: The same for what arrives in a topic's group.
+OfTopic = TouchedMessage | TopicAsideMessage
 
 
 def group_of(user_id: UserKey) -> str:
@@ -164,3 +182,44 @@ class Touched(NamedTuple):
 
     def message(self) -> TouchedMessage:
         return {"type": "topic.touched", "keys": list(self.keys)}
+
+
+class Aside(NamedTuple):
+    """A frame for a user's clients that is neither numbered nor kept: who is not there does not miss it.
+
+    `of` is its type, none of the protocol's own, and `fields` the rest of it, ready for JSON.
+    """
+
+    user_id: UserKey
+    #: The id of the user's stream (`stream.uid_of`).
+    uid: str
+    of: str
+    fields: Mapping[str, Any]
+
+    @property
+    def group(self) -> str:
+        return group_of(self.user_id)
+
+    def message(self) -> AsideMessage:
+        return {
+            "type": "stream.aside",
+            "user": users.text(self.user_id),
+            "uid": self.uid,
+            "of": self.of,
+            "fields": dict(self.fields),
+        }
+
+
+class TopicAside(NamedTuple):
+    """The same for the watchers of a topic."""
+
+    topic: str
+    of: str
+    fields: Mapping[str, Any]
+
+    @property
+    def group(self) -> str:
+        return self.topic
+
+    def message(self) -> TopicAsideMessage:
+        return {"type": "topic.aside", "of": self.of, "fields": dict(self.fields)}

@@ -28,9 +28,21 @@ from typing import Any
 from channels.layers import get_channel_layer
 from django.db import transaction
 
-from notifications.hints.messages import Appended, Hint, ReadUpTo, Revoked, Touched, group_of
+from notifications.hints.messages import Appended, Aside, Hint, ReadUpTo, Revoked, TopicAside, Touched, group_of
 
-__all__ = ["Appended", "Hint", "ReadUpTo", "Resting", "Revoked", "Touched", "group_of", "on_commit", "use_loop"]
+__all__ = [
+    "Appended",
+    "Aside",
+    "Hint",
+    "ReadUpTo",
+    "Resting",
+    "Revoked",
+    "TopicAside",
+    "Touched",
+    "group_of",
+    "on_commit",
+    "use_loop",
+]
 
 logger = logging.getLogger(__name__)
 

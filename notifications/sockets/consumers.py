@@ -7,7 +7,6 @@ subscriber's outbox, straight to the connection.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -16,21 +15,18 @@ from django.db import Error
 from notifications import protocol
 from notifications.access import tickets
 from notifications.access.credentials import Credential
-from notifications.database import SharedThreads
 from notifications.delivery.subscriber import Subscriber
 from notifications.delivery.topic import Watchers
 from notifications.log import stream
 from notifications.protocol import CloseCode
 from notifications.sockets import connection
+from notifications.sockets.inbound import NO_FRAMES, Frames, Rate, database, error
 
 #: How many bad frames one connection may send before it is closed.
 MAX_BAD_FRAMES = 10
 #: Frames that a client may send within RATE_SECONDS: pongs and reading marks come a few a minute.
 MAX_FRAMES = 30
 RATE_SECONDS = 10.0
-
-#: For what inbound frames read and write: rare and short.
-_database = SharedThreads("inbound")
 
 
 class NotificationConsumer(AsyncConsumer):
@@ -39,6 +35,8 @@ class NotificationConsumer(AsyncConsumer):
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         self._receive, self._send = receive, send
         self._bad_frames = 0
+        self._frames: Frames = scope["state"].get("frames", NO_FRAMES)
+        self._rates: dict[str, Rate] = {}
         if (await receive())["type"] != "websocket.connect":
             return
         # A close before the accept is a bare 403, of which a browser's script learns nothing: so accept in any case.
@@ -72,12 +70,15 @@ class NotificationConsumer(AsyncConsumer):
         """Take the client's frames until it goes, or has sent too many that are bad."""
         rate = Rate(MAX_FRAMES, RATE_SECONDS)
         while (message := await self._receive())["type"] != "websocket.disconnect":
+            frame = None
             try:
-                rate.count()
-                await self._take(subscriber, protocol.parse(message.get("text")))
+                _keep_to(rate)
+                frame = protocol.parse(message.get("text"), self._frames.limits)
+                await self._take(subscriber, frame)
             except protocol.BadFrame as bad:
-                self._bad_frames += 1
-                subscriber.outbox.put(protocol.error(code=bad.code, detail=str(bad)))
+                subscriber.outbox.put(error(bad, frame))
+                # A refusal is an answer. How many there may be is bounded by how many frames.
+                self._bad_frames += not isinstance(bad, protocol.Refusal)
                 if self._bad_frames >= MAX_BAD_FRAMES:
                     subscriber.close(CloseCode.BAD_FRAME)
                     return
@@ -88,12 +89,16 @@ class NotificationConsumer(AsyncConsumer):
                 subscriber.pong()
             case protocol.Read(up_to):
                 # The answer is the `read` frame that every socket of the user gets.
-                await _database.run(stream.mark_read, subscriber.credential.user_id, up_to)
+                await database.run(stream.mark_read, subscriber.credential.user_id, up_to)
             case protocol.Ticket(ticket):
-                credential = await _database.run(tickets.redeem, ticket)
+                credential = await database.run(tickets.redeem, ticket)
                 if credential is None or credential.user_id != subscriber.credential.user_id:
                     raise protocol.BadFrame("invalid_ticket", "The ticket is unknown, used, expired or another user's.")
                 subscriber.prove(credential)
+            case protocol.Other():
+                answer = await self._frames.take(subscriber.credential, frame, self._rates)
+                if answer is not None:
+                    subscriber.outbox.put(answer)
 
 
 class TopicConsumer(NotificationConsumer):
@@ -123,22 +128,9 @@ class TopicConsumer(NotificationConsumer):
             await super()._read(subscriber)
 
 
-class Rate:
-    """A token bucket: `limit` events at once, and on the long run `limit` in each `seconds`."""
-
-    def __init__(self, limit: int, seconds: float) -> None:
-        self._limit, self._per_second = float(limit), limit / seconds
-        self._left = self._limit
-        self._at = asyncio.get_running_loop().time()
-
-    def count(self) -> None:
-        """Count one frame; raises `BadFrame` beyond the limit."""
-        now = asyncio.get_running_loop().time()
-        self._left = min(self._limit, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left < 1:
-            raise protocol.BadFrame("rate", f"At most {MAX_FRAMES} frames in {RATE_SECONDS:.0f} s.")
-        self._left -= 1
+def _keep_to(rate: Rate) -> None:
+    if rate.count():
+        raise protocol.BadFrame("rate", f"At most {MAX_FRAMES} frames in {RATE_SECONDS:.0f} s.")
 
 
 def _subprotocol(scope: dict[str, Any]) -> str | None:

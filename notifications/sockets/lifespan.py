@@ -18,21 +18,23 @@ from channels.layers import get_channel_layer
 from notifications.delivery.hub import Hub
 from notifications.delivery.topic import Topic, Watchers
 from notifications.hints import publish
+from notifications.sockets.inbound import ClientFrame, Frames
 
 #: Entered at the start and left at the end, with what the consumers find in `scope["state"]`.
 Part = Callable[[dict[str, Any]], AbstractAsyncContextManager[Any]]
 
 
 @asynccontextmanager
-async def engine(state: dict[str, Any], topics: Sequence[Topic]) -> AsyncIterator[None]:
-    """What each process has once: `state["hub"]`, `state["topics"]` by their names, and `state["supervisors"]`, which a
-    readiness probe may ask. Hints of this process's threads are sent on the running loop.
+async def engine(state: dict[str, Any], topics: Sequence[Topic], frames: Sequence[ClientFrame]) -> AsyncIterator[None]:
+    """What each process has once: `state["hub"]`, `state["topics"]` by their names, `state["frames"]`, and
+    `state["supervisors"]`, which a readiness probe may ask. Hints of this process's threads are sent on the running
+    loop.
     """
     layer = get_channel_layer()
     hub = Hub(layer)
     watched = {topic.name: Watchers(topic, layer) for topic in topics}
     supervisors = [hub.supervisor, *(watchers.supervisor for watchers in watched.values())]
-    state.update(hub=hub, topics=watched, supervisors=supervisors)
+    state.update(hub=hub, topics=watched, frames=Frames(frames), supervisors=supervisors)
     await hub.start()
     publish.use_loop(asyncio.get_running_loop())
     try:
@@ -45,18 +47,22 @@ async def engine(state: dict[str, Any], topics: Sequence[Topic]) -> AsyncIterato
 
 
 class Lifespan:
-    """The ASGI application for the scope "lifespan": the engine first, then `parts` in turn, and back at the end."""
+    """The ASGI application for the scope "lifespan": the engine first, then `parts` in turn, and back at the end.
 
-    def __init__(self, *parts: Part, topics: Sequence[Topic] = ()) -> None:
+    `frames` are the application's own that clients may send, beside the protocol's.
+    """
+
+    def __init__(self, *parts: Part, topics: Sequence[Topic] = (), frames: Sequence[ClientFrame] = ()) -> None:
         self._parts = parts
         self._topics = topics
+        self._frames = frames
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         state = scope["state"]
         await receive()  # lifespan.startup
         async with AsyncExitStack() as stack:
             # An error ends the start: the server says it, and does not serve.
-            await stack.enter_async_context(engine(state, self._topics))
+            await stack.enter_async_context(engine(state, self._topics, self._frames))
             for part in self._parts:
                 await stack.enter_async_context(part(state))
             await send({"type": "lifespan.startup.complete"})

@@ -220,9 +220,9 @@ async def test_a_process_has_so_many_sockets_and_the_next_is_sent_elsewhere(depl
             assert await close_code(one_too_many) == 4004
 
 
-async def test_a_frame_over_four_kibibytes_closes_with_1009(web: Web, deployment: Deployment) -> None:
+async def test_a_frame_over_thirty_two_kibibytes_closes_with_1009(web: Web, deployment: Deployment) -> None:
     async with socket(web, deployment.token("alice")) as connection:
-        await connection.send(json.dumps({"type": "pong", "padding": "x" * 4096}))
+        await connection.send(json.dumps({"type": "pong", "padding": "x" * 32_768}))
         assert await close_code(connection) == 1009
 
 

@@ -25,7 +25,7 @@ _texts = st.none() | st.text() | (_json | _nearly).map(json.dumps)
 
 def parsed(text: str | None) -> protocol.Inbound | BadFrame:
     try:
-        return protocol.parse(text)
+        return protocol.parse(text, {"message": 300})
     except BadFrame as bad:
         return bad
 
@@ -34,7 +34,7 @@ def parsed(text: str | None) -> protocol.Inbound | BadFrame:
 def test_whatever_comes_in_is_a_frame_or_a_bad_frame(text: str | None):
     outcome = parsed(text)
     if isinstance(outcome, BadFrame):
-        assert outcome.code in {"binary", "invalid_json", "not_an_object", "invalid_field", "unknown_type"}
+        assert outcome.code in {"binary", "too_long", "invalid_json", "not_an_object", "invalid_field", "unknown_type"}
         assert json.loads(protocol.error(code=outcome.code, detail=str(outcome)))["code"] == outcome.code
     else:
         assert isinstance(outcome, protocol.Inbound)
@@ -69,8 +69,9 @@ def test_the_frames_of_the_contract_are_understood(text: str, frame: protocol.In
         (None, "binary"),
         ("", "invalid_json"),
         ("{", "invalid_json"),
-        ("[" * 100_000, "invalid_json"),
-        ("9" * 10_000, "invalid_json"),
+        ("[" * 100_000, "too_long"),
+        ("[" * 4_000, "invalid_json"),
+        ('{"type": "pong", "padding": "' + "x" * 4_096 + '"}', "too_long"),
         ("[]", "not_an_object"),
         ("7", "not_an_object"),
         ("{}", "unknown_type"),
@@ -89,6 +90,35 @@ def test_a_bad_frame_says_what_is_wrong_with_it(text: str | None, code: str):
     with pytest.raises(BadFrame) as bad:
         protocol.parse(text)
     assert bad.value.code == code
+
+
+def test_an_applications_frame_may_be_as_long_as_it_says_and_no_other_frame_with_it():
+    others = {"note": 6_000, "short": 50}
+    text = json.dumps({"type": "note", "text": "x" * 5_000, "client_id": "c-1"})
+    frame = protocol.parse(text, others)
+    assert isinstance(frame, protocol.Other)
+    assert (frame.type, len(frame.fields["text"]), frame.client_id) == ("note", 5_000, "c-1")
+    for type_ in ("short", "pong", "read"):
+        with pytest.raises(BadFrame) as bad:
+            protocol.parse(text.replace("note", type_), others)
+        assert bad.value.code == "too_long"
+    # Nothing is parsed that no type could be: these digits would take Python its time.
+    with pytest.raises(BadFrame) as bad:
+        protocol.parse("9" * 6_001, others)
+    assert bad.value.code == "too_long"
+
+
+@pytest.mark.parametrize("client_id", [None, 7, "x" * 65, ["c"]])
+def test_an_id_that_is_none_is_not_repeated(client_id: object):
+    frame = protocol.parse(json.dumps({"type": "note", "client_id": client_id}), {"note": 200})
+    assert isinstance(frame, protocol.Other)
+    assert frame.client_id is None
+
+
+@pytest.mark.parametrize("type_", sorted(protocol.OWN))
+def test_no_aside_is_a_frame_of_the_protocols_own(type_: str):
+    with pytest.raises(ValueError, match="own"):
+        protocol.aside(type_, {"seq": 1})
 
 
 @given(thing=st.dictionaries(st.text(), _json.filter(lambda value: value == value)), note=st.text())  # noqa: PLR0124
