@@ -82,8 +82,8 @@ class Worker(UvicornWorker):
         "http": HttpProtocol,
         "ws": SocketProtocol,
         "lifespan": "on",
-        # The longest frame is a message of 2,000 characters, each of which JSON may write in 12 bytes; uvicorn's default
-        # would buffer 16 MiB for each connection.
+        # The longest frame is a message of 2,000 characters, each of which JSON may write in 12 bytes; uvicorn's own
+        # default would buffer 16 MiB for each connection.
         "ws_max_size": 32_768,
         # The protocol has pings of its own, which carry the head; a second kind would only cost.
         "ws_ping_interval": None,
