@@ -74,12 +74,13 @@ class LineProblemSerializer(serializers.Serializer):
 
 
 class LineResultSerializer(serializers.Serializer):
-    """`problem` for a line that was refused, otherwise the three others."""
+    """`problem` for a line that was refused, otherwise the four others."""
 
     number = serializers.CharField(allow_null=True)
     applied = serializers.BooleanField(required=False)
     status = serializers.ChoiceField(choices=Status.choices, required=False)
     version = serializers.IntegerField(required=False)
+    ignored = serializers.ListField(child=serializers.CharField(), required=False)
     problem = LineProblemSerializer(required=False)
 
 
@@ -90,6 +91,7 @@ class LineResult(TypedDict):
     applied: NotRequired[bool]
     status: NotRequired[str]
     version: NotRequired[int]
+    ignored: NotRequired[list[str]]
     problem: NotRequired[dict[str, Any]]
 
 
@@ -158,4 +160,5 @@ def _result(index: int, line: Line, outcome: Outcome | OrderError) -> LineResult
         "applied": outcome.applied,
         "status": str(order.status),
         "version": order.version,
+        "ignored": list(outcome.ignored),
     }

@@ -45,7 +45,6 @@ STATUS_OF_RULE: dict[type[services.OrderError], HTTPStatus] = {
     services.OccurredInFuture: HTTPStatus.BAD_REQUEST,
     services.VersionMismatch: HTTPStatus.PRECONDITION_FAILED,
     bulk.OrderUnknown: HTTPStatus.NOT_FOUND,
-    bulk.DetailsDiffer: HTTPStatus.CONFLICT,
     conversation.BadMessage: HTTPStatus.BAD_REQUEST,
     conversation.ClientIdReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     conversation.TooManyMessages: HTTPStatus.TOO_MANY_REQUESTS,
@@ -62,7 +61,6 @@ POINTER_OF_RULE: dict[type[services.OrderError], str] = {
     services.NoteRequired: "/note",
     services.OccurredInFuture: "/occurred_at",
     bulk.OrderUnknown: "/number",
-    bulk.DetailsDiffer: "/status",
     conversation.BadMessage: "/text",
     conversation.ClientIdReused: "/client_id",
 }

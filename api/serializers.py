@@ -84,24 +84,35 @@ def not_reserved(number: str) -> None:
 
 
 class NewOrderSerializer(OrderFieldsSerializer):
-    """A POST."""
+    """A POST. The order may be on its way."""
+
+    occurred_at = Moment(required=False, help_text="Since when it has had its `status`, if not since `placed_at`.")
 
     number = Text(max_length=64, validators=[*Order._meta.get_field("number").validators, not_reserved])
     customer = UserName()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return with_a_status(attrs, "occurred_at")
+
+
+def with_a_status(attrs: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Refuse these fields without a status: there is no entry in the history that could keep them."""
+    if lost := {} if "status" in attrs else attrs.keys() & set(names):
+        message = "This field belongs to a status, and none is given."
+        raise serializers.ValidationError({name: [message] for name in lost}, code="without_status")
+    return attrs
 
 
 class OrderUpdateSerializer(OrderFieldsSerializer):
     """A PATCH: any of the fields, and with `status` what is to be known of the change."""
 
-    occurred_at = Moment(required=False, help_text="When it happened: an update that is late is kept and not applied.")
+    occurred_at = Moment(
+        required=False, help_text="When it happened, if not now: news that come late find their place."
+    )
     note = Text(max_length=500, allow_blank=True, required=False, help_text="Shown to the customer.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Without a status there is no entry in the history that could keep what is to be known of it."""
-        if lost := {} if "status" in attrs else attrs.keys() & {"occurred_at", "note"}:
-            message = "This field belongs to a status, and none is given."
-            raise serializers.ValidationError({name: [message] for name in lost}, code="without_status")
-        return attrs
+        return with_a_status(attrs, "occurred_at", "note")
 
 
 class OrderSerializer(serializers.Serializer):
@@ -129,10 +140,15 @@ class OrderSerializer(serializers.Serializer):
 class ChangedOrderSerializer(OrderSerializer):
     """An order after an update."""
 
-    applied = serializers.BooleanField(help_text="False for a status that is late, or that the order has.")
+    applied = serializers.BooleanField(
+        help_text="Whether the status is a step of the order's story; false if it is late, or was known."
+    )
+    ignored = serializers.ListField(
+        child=serializers.CharField(), help_text="Fields of late news that were not applied: others are newer."
+    )
 
     def to_representation(self, instance: Outcome) -> dict[str, Any]:  # type: ignore[override]
-        return {**snapshot(instance.order), "applied": instance.applied}
+        return {**snapshot(instance.order), "applied": instance.applied, "ignored": list(instance.ignored)}
 
 
 class StatusChangeSerializer(serializers.Serializer):

@@ -91,9 +91,9 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     @extend_schema(
         operation_id="update_order",
         summary="Change an order, its status above all",
-        description="An illegal step is a 409 with `allowed`. An update that is late (`occurred_at` before the order's "
-        "`status_since`) changes nothing; of one that repeats the order's status the other fields are applied. Both "
-        "are kept in the history, and `applied`, which tells of the status, is false.",
+        description="An illegal step is a 409 with `allowed`. What happened before something that is known finds its "
+        "place by `occurred_at`: `applied` tells whether it is a step of the order's story, and the order has the "
+        "status that this story ends with. `ignored` names the fields of such an update that were not applied.",
         request=OrderUpdateSerializer,
         parameters=[NUMBER, IDEMPOTENCY_KEY, IF_MATCH, etag(200)],
         responses=ChangedOrderSerializer,

@@ -17,9 +17,10 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from orders.history import tell
 from orders.lifecycle import AWAITED
 from orders.models import Order
-from orders.signals import orders_delayed
+from orders.signals import News, What
 
 #: How long a missed day is news: longer than beat is ever away, and shorter than a customer needs to notice.
 NEWS = timedelta(days=7)
@@ -58,6 +59,6 @@ def _announce_some(today: date) -> int:
     orders = list(rows.select_for_update(of=("self",), no_key=True, skip_locked=True)[:BATCH])
     # No new version: of what the world sees of the order nothing has changed.
     Order.objects.filter(pk__in=[order.pk for order in orders]).update(delay_told_for=F("estimated_delivery"))
-    if orders:
-        orders_delayed.send(sender=Order, orders=orders)
+    now = timezone.now()
+    tell([News(What.DELAYED, order, at=now) for order in orders])
     return len(orders)

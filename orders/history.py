@@ -1,25 +1,27 @@
-"""The history of orders: its rows, and the one function that writes and announces them.
+"""The history of orders: its rows, and the functions that read, write and announce them.
 
 Each status that an order gets leaves a `StatusChange` behind. Three callers have something to record: `saving` for one
 order that is saved, `bulk` for many, and `services` for an update that moved nothing. All of them make entries with
-`Change.entry` and hand them to `record`. Whether a change is allowed is not asked here; `lifecycle` says that.
+`Change.entry` and hand them to `record`. Whether a change is allowed, and which entries count, is not asked here;
+`lifecycle` says that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from orders.lifecycle import Status
 from orders.shapes import have_a_year
-from orders.signals import orders_created, statuses_changed
+from orders.signals import News, orders_changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Change:
     `actor` is the user who made it, or None. `note` is shown to the customer. If `notify` is false, the customer's
     stream does not get the change. `occurred_at` is when the status began; without it, it begins now. `from_status` is
     for a status that was changed past `save()`: the status that the history knows, since the row no longer tells.
+    `made` is the entry, if it was made already.
     """
 
     actor: Any = None
@@ -36,6 +39,7 @@ class Change:
     notify: bool = True
     occurred_at: datetime | None = None
     from_status: str | None = None
+    made: StatusChange | None = None
 
     def entry(
         self, order: Any, *, from_status: str, to_status: str | None = None, applied: bool = True
@@ -47,7 +51,8 @@ class Change:
             from_status=from_status,
             to_status=order.status if to_status is None else to_status,
             applied=applied,
-            occurred_at=order.status_since if applied else self.occurred_at or now,
+            occurred_at=self.occurred_at or (order.status_since if applied else now),
+            dated=bool(from_status) or self.occurred_at is not None,
             recorded_at=now,
             actor=self.actor,
             note=self.note,
@@ -56,10 +61,11 @@ class Change:
 
 
 class StatusChange(models.Model):
-    """One entry of an order's history: append-only, in the order in which it was recorded.
+    """One entry of an order's history: none is ever deleted while the order is there.
 
-    If `applied` is false, the update came too late or repeated what was known: it is kept, and nothing moved. The
-    first entry of an order has no `from_status`.
+    Those that are `applied` are the order's story (`lifecycle`). The others came too late or repeated what was known:
+    they are kept, and move nothing. Late news can make an entry count, or count no longer; then `applied` changes, and
+    `from_status` is the status before it in the story. The first entry of an order has no `from_status`.
     """
 
     order = models.ForeignKey("orders.Order", on_delete=models.CASCADE, related_name="history")
@@ -67,6 +73,8 @@ class StatusChange(models.Model):
     to_status = models.CharField(max_length=20, choices=Status.choices)
     applied = models.BooleanField(default=True)
     occurred_at = models.DateTimeField()
+    # False for the first entry of an order, if nobody told when it began: `occurred_at` is when we heard of it.
+    dated = models.BooleanField(default=True, db_default=True, editable=False)
     recorded_at = models.DateTimeField(default=timezone.now, editable=False)
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
@@ -94,17 +102,65 @@ class StatusChange(models.Model):
         return f"{self.order_id}: {self.from_status or 'new'} → {self.to_status}"
 
 
-def record(entries: Sequence[StatusChange]) -> None:
-    """Write the entries, in one statement, and announce those that were applied.
+#: In this order the entries of one order happened.
+AS_IT_HAPPENED = ("dated", "occurred_at", "pk")
 
-    The caller's transaction has written the orders. The entries and whatever the receivers of the signals write commit
+#: Entries of one order that are looked at for the place of late news: the newest, several times what an order has.
+MAX_LOOKED_AT = 100
+
+
+def news_known(order_ids: Collection[Any]) -> dict[Any, list[StatusChange]]:
+    """The newest entries of each of these orders, in the order in which they came. One query."""
+    place = Window(
+        RowNumber(),
+        partition_by=F("order_id"),
+        order_by=[F("dated").desc(), F("occurred_at").desc(), F("pk").desc()],
+    )
+    known: dict[Any, list[StatusChange]] = {order_id: [] for order_id in order_ids}
+    rows = StatusChange.objects.filter(order__in=order_ids).annotate(place=place).filter(place__lte=MAX_LOOKED_AT)
+    for entry in rows.order_by("pk"):
+        known[entry.order_id].append(entry)
+    return known
+
+
+def put_in_order(entries: Sequence[StatusChange], story: Sequence[int]) -> list[StatusChange]:
+    """Let those entries count that are the story, and no others; gives those that are no longer as they were written.
+
+    `story` has the indices of the steps, in the order in which they happened.
+    """
+    before = [(entry.applied, entry.from_status) for entry in entries]
+    for index in set(range(len(entries))) - set(story):
+        entries[index].applied = False
+    for index, earlier in zip(story, (None, *story), strict=False):
+        entry = entries[index]
+        if earlier is not None:
+            entry.from_status = entries[earlier].to_status
+        elif entry._state.adding:
+            entry.from_status = ""
+        entry.applied = entry.from_status != entry.to_status
+    return [
+        entry
+        for entry, was in zip(entries, before, strict=True)
+        if not entry._state.adding and was != (entry.applied, entry.from_status)
+    ]
+
+
+def record(entries: Sequence[StatusChange], news: Sequence[News], *, corrected: Iterable[StatusChange] = ()) -> None:
+    """Write the entries, in one statement, and tell the news; `corrected` entries are there, and changed.
+
+    The caller's transaction has written the orders. The entries and whatever the receivers of the signal write commit
     with them or not at all.
     """
     StatusChange.objects.bulk_create(entries)
-    applied = [entry for entry in entries if entry.applied]
-    for signal, told in (
-        (orders_created, [entry for entry in applied if not entry.from_status]),
-        (statuses_changed, [entry for entry in applied if entry.from_status]),
-    ):
-        if told:
-            signal.send(sender=type(told[0].order), changes=told)
+    alike: dict[tuple[bool, str], list[Any]] = {}
+    for entry in corrected:
+        alike.setdefault((entry.applied, entry.from_status), []).append(entry.pk)
+    for (applied, from_status), keys in alike.items():
+        StatusChange.objects.filter(pk__in=keys).update(applied=applied, from_status=from_status)
+    tell(news)
+
+
+def tell(news: Sequence[News]) -> None:
+    """Announce what has become of orders that this transaction has written."""
+    if news:
+        orders_changed.send(sender=News, news=list(news))

@@ -11,7 +11,7 @@ the order in which they happened, are the order's *story*: each one is legal aft
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -88,8 +88,8 @@ def is_legal(status: str, to: str) -> bool:
     return Status(to) in STEPS[Status(status)]
 
 
-#: From the beginning to the end, for statuses between which the table has no step: a parcel that moves was not
-#: cancelled, and an order that was delivered is not on hold.
+#: From the beginning to the end, for two statuses of which the table does not say which one comes first: a parcel that
+#: moves was not cancelled, and an order that was delivered is not on hold.
 ALONG = (
     Status.PENDING,
     Status.ON_HOLD,
@@ -104,7 +104,7 @@ ALONG = (
 
 
 def is_further(status: str, than: str) -> bool:
-    """Whether an order with `status` is further along the lifecycle: the table leads there, or `ALONG` does."""
+    """Whether `status` is further along the lifecycle: the table leads to it, or it stands later in the row."""
     return is_legal(than, status) or ALONG.index(Status(status)) > ALONG.index(Status(than))
 
 
@@ -155,22 +155,23 @@ def read(known: Sequence[Step], new: Step) -> Reading:
     """
     steps = [*known, new]
     own = len(known)
-    order = sorted(range(len(steps)), key=lambda index: (steps[index].dated, steps[index].at, index))
-    story = list(_story([index for index in order if index != own], steps))
+    order = _as_it_happened(steps)
+    story = _story([index for index in order if index != own], steps)
     if any(step.status == new.status and step.dated and step.at == new.at for step in known):
         return _reading(Verdict.KNOWN, story, steps)
 
     rank = {index: place for place, index in enumerate(order)}
     before = [index for index in story if rank[index] < rank[own]]
     after = story[len(before) :]
-    if _is_legal_after(before, own, after, steps):
-        if not after or _follows(steps[after[0]], new):
-            story = [*before, own, *after]
-        # If a later step can follow it, both readings end alike.
-        elif not any(_follows(steps[index], new) for index in after) and is_further(
-            new.status, steps[after[-1]].status
-        ):
-            story = [*before, own]
+    if _fits(before, own, after, steps):
+        story = [*before, own, *after]
+    elif (
+        _is_legal_after(before, own, after, steps)
+        # Otherwise something later can follow it, and both readings end alike.
+        and not any(_follows(steps[index], new) for index in after)
+        and is_further(new.status, steps[after[-1]].status)
+    ):
+        story = [*before, own]
     story = _with_all_that_fit(story, rank, steps)
     if own not in story:
         return _reading(Verdict.LATE, story, steps)
@@ -178,14 +179,22 @@ def read(known: Sequence[Step], new: Step) -> Reading:
     return _reading(Verdict.REPEATED if repeats else Verdict.APPLIED, story, steps)
 
 
-def _story(order: Sequence[int], steps: Sequence[Step]) -> Iterator[int]:
+def end_of(known: Sequence[Step]) -> str:
+    """The status at the end of the story of what is known."""
+    return known[_story(_as_it_happened(known), known)[-1]].status
+
+
+def _as_it_happened(steps: Sequence[Step]) -> list[int]:
+    return sorted(range(len(steps)), key=lambda index: (steps[index].dated, steps[index].at, index))
+
+
+def _story(order: Sequence[int], steps: Sequence[Step]) -> list[int]:
     """The steps that count, and those that repeat the one before them."""
-    status = None
+    story: list[int] = []
     for index in order:
-        step = steps[index]
-        if step.counts or step.status == status:
-            status = step.status
-            yield index
+        if steps[index].counts or (story and steps[index].status == steps[story[-1]].status):
+            story.append(index)
+    return story
 
 
 def _with_all_that_fit(story: list[int], rank: Mapping[int, int], steps: Sequence[Step]) -> list[int]:
@@ -197,11 +206,16 @@ def _with_all_that_fit(story: list[int], rank: Mapping[int, int], steps: Sequenc
         for index in left_out:
             before = [one for one in story if rank[one] < rank[index]]
             after = story[len(before) :]
-            if _is_legal_after(before, index, after, steps) and (not after or _follows(steps[after[0]], steps[index])):
+            if _fits(before, index, after, steps):
                 story, returned = [*before, index, *after], True
                 left_out.remove(index)
                 break
     return story
+
+
+def _fits(before: Sequence[int], index: int, after: Sequence[int], steps: Sequence[Step]) -> bool:
+    """Whether a step is legal at its place, and the one after it stays legal."""
+    return _is_legal_after(before, index, after, steps) and (not after or _follows(steps[after[0]], steps[index]))
 
 
 def _is_legal_after(before: Sequence[int], index: int, after: Sequence[int], steps: Sequence[Step]) -> bool:

@@ -66,6 +66,9 @@ class Order(RecordedModel):
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.PENDING)
     version = models.PositiveBigIntegerField(default=1, editable=False)
     status_since = models.DateTimeField(default=timezone.now, editable=False)
+    # When the newest of what is known of the order happened, what moved nothing included. None as long as that is only
+    # a beginning whose time nobody told. An update that is newer needs no look at the history.
+    news_at = models.DateTimeField(null=True, blank=True, editable=False)
     placed_at = models.DateTimeField(default=timezone.now)
     carrier = models.CharField(max_length=64, blank=True)
     # Never a key: carriers recycle tracking numbers.
@@ -150,6 +153,9 @@ class Order(RecordedModel):
             models.CheckConstraint(
                 condition=have_a_year("placed_at", "status_since", "created_at", "updated_at"),
                 name="order_times_have_a_year",
+            ),
+            models.CheckConstraint(
+                condition=Q(news_at__isnull=True) | have_a_year("news_at"), name="order_news_have_a_year"
             ),
         )
 

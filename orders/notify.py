@@ -7,20 +7,16 @@ and in which kind; the engine (`notifications`) numbers, stores and delivers. To
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from django.dispatch import receiver
-from django.utils import timezone
 
 from notifications.hints import publish
 from notifications.log import stream
 from orders.board import BOARD
-from orders.models import Order, StatusChange
 from orders.selectors import snapshot
-from orders.signals import orders_created, orders_delayed, orders_updated, statuses_changed
+from orders.signals import News, What, orders_changed
 
 
 class Kind(StrEnum):
@@ -32,51 +28,26 @@ class Kind(StrEnum):
     ORDER_DELAYED = "order.delayed"
 
 
-@receiver(statuses_changed)
-def notify_of_status_changes(*, changes: list[StatusChange], **_: Any) -> None:
-    stream.append(
-        [
-            _event(change.order, Kind.ORDER_STATUS_CHANGED, at=change.recorded_at, note=change.note)
-            for change in changes
-            if change.notify
-        ]
-    )
-    _tell_boards(change.order for change in changes)
+KINDS = {
+    What.CREATED: Kind.ORDER_CREATED,
+    What.STATUS_CHANGED: Kind.ORDER_STATUS_CHANGED,
+    What.UPDATED: Kind.ORDER_UPDATED,
+    What.DELAYED: Kind.ORDER_DELAYED,
+}
 
 
-@receiver(orders_created)
-def notify_of_new_orders(*, changes: list[StatusChange], **_: Any) -> None:
-    stream.append(
-        [_event(change.order, Kind.ORDER_CREATED, at=change.recorded_at) for change in changes if change.notify]
-    )
-    _tell_boards(change.order for change in changes)
+@receiver(orders_changed)
+def notify_of_changes(*, news: list[News], **_: Any) -> None:
+    """All in one call: the streams of several customers are locked in their order, whatever happened to whose order."""
+    stream.append([_event(one) for one in news if one.notify])
+    # Staff see every change, also one that the customer is not told of. By a delay nothing has changed.
+    if touched := [one.order.number for one in news if one.what is not What.DELAYED]:
+        publish.on_commit(publish.Touched(BOARD, touched))
 
 
-@receiver(orders_updated)
-def notify_of_updates(*, orders: list[Order], notify: bool, changed: list[list[str]], **_: Any) -> None:
-    if notify:
-        stream.append(
-            [_event(order, Kind.ORDER_UPDATED, changed=names) for order, names in zip(orders, changed, strict=True)]
-        )
-    _tell_boards(orders)
-
-
-@receiver(orders_delayed)
-def notify_of_delays(*, orders: list[Order], **_: Any) -> None:
-    """Boards are not told: of the order nothing has changed."""
-    stream.append([_event(order, Kind.ORDER_DELAYED) for order in orders])
-
-
-def _tell_boards(orders: Iterable[Order]) -> None:
-    """Staff see every change, also one that the customer is not told of."""
-    publish.on_commit(publish.Touched(BOARD, [order.number for order in orders]))
-
-
-def _event(order: Order, kind: Kind, *, at: datetime | None = None, note: str = "", **more: Any) -> stream.Event:
+def _event(news: News) -> stream.Event:
     """To the order's customer: the order as it is now, whole, the note, and what else its kind tells."""
-    return stream.Event(
-        user_id=order.customer_id,
-        kind=kind,
-        at=at or timezone.now(),
-        body={"order": snapshot(order), "note": note, **more},
-    )
+    body = {"order": snapshot(news.order), "note": news.note}
+    if news.what is What.UPDATED:
+        body["changed"] = list(news.changed)
+    return stream.Event(user_id=news.order.customer_id, kind=KINDS[news.what], at=news.at, body=body)

@@ -32,13 +32,13 @@ from django.db import models, router, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from orders.history import Change, record
-from orders.signals import orders_updated
+from orders.history import Change, record, tell
+from orders.signals import News, What
 
 #: The columns that together name one state of a row.
 STAMP = ("version", "updated_at")
 #: Attributes that a save sets itself, and takes back when it fails.
-SET_BY_SAVE = ("id", "version", "status_since", "created_at", "updated_at")
+SET_BY_SAVE = ("id", "version", "status_since", "news_at", "created_at", "updated_at")
 
 
 class StaleOrder(Exception):
@@ -94,6 +94,7 @@ class RecordedModel(models.Model):
     VERSIONED_JSON: tuple[str, ...]
     status: Any
     status_since: Any
+    news_at: Any
     version: Any
     created_at: Any
     updated_at: Any
@@ -136,7 +137,7 @@ class RecordedModel(models.Model):
                 if not written:
                     self._known = known
                     return
-                kwargs["update_fields"] = written
+                kwargs["update_fields"] = written | {"news_at"} if "status" in written else written
             else:
                 written = {*self.VERSIONED, *STAMP}
                 self._first_version(before, change)
@@ -159,6 +160,7 @@ class RecordedModel(models.Model):
         """Prepare the INSERT. After a rollback the instance goes back to the key and version that it had before."""
         self._state.adding = True
         self.pk, self.version = before.columns["id"], before.columns["version"]
+        self.news_at = change.occurred_at
         self.status_since = change.occurred_at or self.status_since
 
     def _next_version(self, before: Row, change: Change, update_fields: Iterable[str] | None) -> set[str]:
@@ -172,6 +174,8 @@ class RecordedModel(models.Model):
             return changed
         if "status" in changed and (change.occurred_at or "status_since" not in changed):
             self.status_since = change.occurred_at or timezone.now()
+        if "status" in changed:
+            self.news_at = max(self.news_at or self.status_since, self.status_since)
         self.version = before.columns["version"] + 1
         return changed | {"status_since", "version", "updated_at"}
 
@@ -306,10 +310,12 @@ class RecordedModel(models.Model):
 
     # For `bulk`, which holds the locks of the rows and writes many in one statement.
 
-    def advance(self) -> None:
-        """Count the version up in memory, as `save` would."""
+    def advance_from(self, before: Self) -> bool:
+        """Count the version up in memory, as `save` would. Gives whether anything differs from what was before."""
         self._normalise()
-        self.version += 1
+        differs = self._columns() != before._columns()
+        self.version += differs
+        return differs
 
     @classmethod
     def save_advanced(cls, instances: Sequence[Self]) -> None:
@@ -324,7 +330,9 @@ class RecordedModel(models.Model):
             instances,
             update_conflicts=True,
             unique_fields=["id"],
-            update_fields=[name for name in (*cls.VERSIONED, *STAMP) if name not in ("number", "customer_id")],
+            update_fields=[
+                name for name in (*cls.VERSIONED, *STAMP, "news_at") if name not in ("number", "customer_id")
+            ],
         )
         for instance in instances:
             instance._known = (*instance._known, instance._row())
@@ -339,9 +347,10 @@ def record_save(*, instance: RecordedModel, raw: bool = False, **_: Any) -> None
         raise RuntimeError("An order is saved by save(), which knows what differs; not by save_base().")
     # From here on another receiver may change the instance and save it again.
     instance._known = (*saving.known, saving.result(instance._columns()))
+    change = saving.change
     if saving.from_status == instance.status:
-        orders_updated.send(
-            sender=type(instance), orders=[instance], notify=saving.change.notify, changed=[saving.changed()]
-        )
-    else:
-        record([saving.change.entry(instance, from_status=saving.from_status)])
+        tell([News(What.UPDATED, instance, at=instance.updated_at, notify=change.notify, changed=saving.changed())])
+        return
+    entry = change.made or change.entry(instance, from_status=saving.from_status)
+    what = What.STATUS_CHANGED if saving.from_status else What.CREATED
+    record([entry], [News(what, instance, at=entry.recorded_at, note=change.note, notify=change.notify)])

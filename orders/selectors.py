@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
+from orders.history import AS_IT_HAPPENED
 from orders.lifecycle import CLOSED
 from orders.models import Order, StatusChange
 from orders.shapes import lines_of, link_of, object_of
@@ -59,8 +60,8 @@ def history_of(order: Order) -> QuerySet[StatusChange]:
 
 
 def timeline_of(order: Order) -> QuerySet[StatusChange]:
-    """What became of the order, oldest first: the changes that were applied, not those that came too late."""
-    return order.history.filter(applied=True)
+    """What became of the order, in the order in which it happened; without what repeated it or came too late."""
+    return order.history.filter(applied=True).order_by(*AS_IT_HAPPENED)
 
 
 def numbers_of_unrecorded_changes() -> list[str]:
@@ -79,7 +80,7 @@ def recorded_status(order: Order) -> str:
 
 
 def _last_applied() -> Coalesce:
-    applied = StatusChange.objects.filter(order=OuterRef("pk"), applied=True).order_by("-pk")
+    applied = StatusChange.objects.filter(order=OuterRef("pk"), applied=True).order_by(*AS_IT_HAPPENED).reverse()
     return Coalesce(Subquery(applied.values("to_status")[:1]), Value(""))
 
 

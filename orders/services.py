@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -16,19 +16,22 @@ from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from orders import customers, lifecycle, selectors
-from orders.history import Change, record
+from orders import customers, selectors
+from orders.history import Change, news_known, record
 from orders.models import Order
+from orders.updates import (
+    CLOCK_SKEW,
+    IllegalTransition,
+    NoteRequired,
+    OccurredInFuture,
+    OrderError,
+    Update,
+    carry_out,
+    happened,
+)
 
-#: How far another system's clock may run ahead of ours. Beyond it an update is refused: a status dated tomorrow would
-#: make every true update until then a late one.
-CLOCK_SKEW = timedelta(minutes=5)
-
-
-class OrderError(Exception):
-    """A rule of the business refuses the change; `code` names the rule to machines, the text to people."""
-
-    code = "order_error"
+#: What is raised here comes from `updates` in part.
+__all__ = ["CLOCK_SKEW", "IllegalTransition", "NoteRequired", "OccurredInFuture", "OrderError"]
 
 
 class NumberTaken(OrderError):
@@ -47,28 +50,6 @@ class CustomerExists(OrderError):
         super().__init__(f"There is a customer {existing}; {name} differs from it only by case or spelling.")
 
 
-class IllegalTransition(OrderError):
-    """The lifecycle has no such step; `allowed` lists those it has."""
-
-    code = "illegal_transition"
-
-    def __init__(self, *, status: str, to: str) -> None:
-        self.allowed = lifecycle.allowed(status)
-        super().__init__(f"An order that is {status} cannot become {to}.")
-
-
-class NoteRequired(OrderError):
-    """A step outside the lifecycle needs a note that says why."""
-
-    code = "note_required"
-
-
-class OccurredInFuture(OrderError):
-    """`occurred_at` lies further ahead than clocks differ."""
-
-    code = "occurred_in_future"
-
-
 class VersionMismatch(OrderError):
     """The order is no longer at the version that the caller saw."""
 
@@ -77,10 +58,14 @@ class VersionMismatch(OrderError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an update: the order as it is now, and whether the update's status was applied to it."""
+    """What became of an update: the order as it is now, and whether the update's status is a step of its story.
+
+    `ignored` names fields of a late update that were not applied.
+    """
 
     order: Order
     applied: bool
+    ignored: tuple[str, ...] = ()
 
 
 def customer_named(name: str) -> Any:
@@ -106,15 +91,38 @@ def customer_named(name: str) -> Any:
         raise
 
 
+def begin(order: Order, occurred_at: datetime | None, *, placed: bool) -> datetime | None:
+    """Set the times of a new order. Gives when it got its status; None if nobody told.
+
+    `placed` says whether the order's `placed_at` was told.
+    """
+    now = timezone.now()
+    order.status_since = happened(occurred_at, now=now, newest=None, since=datetime.min.replace(tzinfo=UTC))
+    if placed:
+        # A shop's clock may run ahead of ours; a status that begins in the future would make true updates late ones.
+        order.status_since = order.status_since if occurred_at else min(order.placed_at, now)
+    else:
+        order.placed_at = order.status_since
+    return order.status_since if occurred_at or placed else None
+
+
 @transaction.atomic
-def create_order(*, number: str, customer: str, actor: Any = None, notify: bool = True, **fields: Any) -> Order:
+def create_order(
+    *,
+    number: str,
+    customer: str,
+    actor: Any = None,
+    occurred_at: datetime | None = None,
+    notify: bool = True,
+    **fields: Any,
+) -> Order:
     """Create an order for the user named `customer`, who is created, without a password, if unknown.
 
-    Raises `NumberTaken` and `CustomerExists`.
+    It may be on its way: it has had its `status` since `occurred_at`, otherwise since `placed_at`. Without either we
+    make a time up. Raises `NumberTaken`, `CustomerExists` and `OccurredInFuture`.
     """
     order = Order(number=number, customer=customer_named(customer), **fields)
-    # A shop's clock may run ahead of ours; a status that begins in the future would make true updates late ones.
-    change = Change(actor=actor, notify=notify, occurred_at=min(order.placed_at, timezone.now()))
+    change = Change(actor=actor, notify=notify, occurred_at=begin(order, occurred_at, placed="placed_at" in fields))
     try:
         # Asking first would not help if two callers come at once. The unique constraint decides, and the savepoint
         # keeps the transaction usable after a refusal.
@@ -154,37 +162,39 @@ def update_order(
 ) -> Outcome:
     """Apply one update: the status `to`, other `fields`, or both, as one new version of the order.
 
-    The row is locked first, so two systems that update one order take turns. An update whose `occurred_at` is older
-    than `status_since` is late: it goes into the history and changes nothing. A status that the order already has goes
-    into the history too, while its `fields` are applied.
+    The row is locked first, so two systems that update one order take turns. A status that is not news, since something
+    newer is known of the order, gets its place in the history; the order has the status that its story ends with
+    (`lifecycle.read`). Such an update's fields are applied if it is the end of the story; otherwise those of the
+    shipment fill what is empty. A status that the order has already is kept in the history, and its `fields` are
+    applied.
 
     Raises `VersionMismatch` if `versions` are given and the order's is none of them, `IllegalTransition`,
     `NoteRequired`, `OccurredInFuture`, and `Order.DoesNotExist` if it is gone.
     """
-    happened_at = time_of(occurred_at)
     locked = Order.objects.select_related("customer").select_for_update(of=("self",), no_key=True).get(pk=order.pk)
     if versions is not None and locked.version not in versions:
         expected = " or ".join(map(str, sorted(versions)))
         raise VersionMismatch(f"Order {locked.number} is at version {locked.version}, not {expected}.")
-    change = Change(actor=actor, note=note, notify=notify, occurred_at=happened_at)
+    if to is None:
+        for name, value in (fields or {}).items():
+            setattr(locked, name, value)
+        locked.save(change=Change(actor=actor, notify=notify))
+        return Outcome(order=locked, applied=True)
 
-    if to is not None and occurred_at is not None and happened_at < locked.status_since:
-        record([change.entry(locked, from_status=locked.status, to_status=to, applied=False)])
-        return Outcome(order=locked, applied=False)
-    for name, value in (fields or {}).items():
-        setattr(locked, name, value)
-    if to is None or to == locked.status:
-        if to is not None:
-            record([change.entry(locked, from_status=to, to_status=to, applied=False)])
+    update = Update(to, fields or {}, actor, occurred_at, note, notify)
+    newest = locked.news_at
+    effect = carry_out(locked, update, history=lambda: news_known([locked.pk])[locked.pk])
+    change = Change(actor=actor, note=note, notify=notify)
+    if effect.moved:
+        record([], [], corrected=effect.corrected)
+        # The entry stands in the history when the row is written: `save` does both.
+        locked.save(change=replace(change, made=effect.entry, occurred_at=locked.status_since))
+    else:
+        record([effect.entry] if effect.entry else [], [], corrected=effect.corrected)
         locked.save(change=change)
-        return Outcome(order=locked, applied=to is None)
-
-    check_step(locked.status, to, actor=actor, note=note)
-    locked.status = to
-    # Without a time of its own an update happens now, and now never lies before what has happened already: the clocks
-    # of two of our processes may differ.
-    locked.save(change=replace(change, occurred_at=max(happened_at, locked.status_since)))
-    return Outcome(order=locked, applied=True)
+        if locked.news_at != newest:
+            Order.objects.filter(pk=locked.pk).update(news_at=locked.news_at)
+    return Outcome(order=locked, applied=effect.applied, ignored=effect.ignored)
 
 
 @transaction.atomic
@@ -196,21 +206,3 @@ def record_unrecorded_change(*, number: str) -> bool:
         return False
     order.save(change=Change(from_status=recorded))
     return True
-
-
-def time_of(occurred_at: datetime | None) -> datetime:
-    """When an update happened: at the time that its sender gives, otherwise now. The sender's clock may be ahead."""
-    now = timezone.now()
-    if occurred_at is not None and occurred_at > now + CLOCK_SKEW:
-        raise OccurredInFuture("occurred_at lies in the future.")
-    return min(occurred_at or now, now)
-
-
-def check_step(status: str, to: str, *, actor: Any, note: str) -> None:
-    """Ask the lifecycle. An actor with `orders.override_status` may take any step, with a note that says why."""
-    if lifecycle.is_legal(status, to):
-        return
-    if actor is None or not actor.has_perm("orders.override_status"):
-        raise IllegalTransition(status=status, to=to)
-    if not note:
-        raise NoteRequired(f"A step from {status} to {to} needs a note that says why.")

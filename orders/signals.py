@@ -1,20 +1,48 @@
 """What the core tells of orders; `notify` listens.
 
-`history.record`, `saving` and `conversation` send these, inside the transaction of the change: a receiver that raises
-undoes the change. Those of orders carry lists, so that many changes are announced at once. No signal is sent for an
-update that moved nothing.
+`history.tell` sends `orders_changed` and `conversation` sends `message_written`, inside the transaction of the change:
+a receiver that raises undoes the change. The news are a list, so that many changes are announced at once, whatever they
+are. Nothing is sent for an update that changed nothing.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any
 
 from django.dispatch import Signal
 
-#: `changes: list[StatusChange]`: the first entry of the history of each new order.
-orders_created = Signal()
-#: `changes: list[StatusChange]`: applied ones, each with its order as that change left it.
-statuses_changed = Signal()
-#: `orders: list[Order]`, `notify: bool`: orders of which something other than the status changed; `changed:
-#: list[list[str]]` names, for each of them, the fields.
-orders_updated = Signal()
-#: `orders: list[Order]`: orders whose promised day is over, and that have not arrived.
-orders_delayed = Signal()
+
+class What(Enum):
+    """What has become of an order."""
+
+    CREATED = auto()
+    STATUS_CHANGED = auto()
+    #: Something other than the status changed.
+    UPDATED = auto()
+    #: Nothing changed: its promised day is over, and it has not arrived.
+    DELAYED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One change, with its `order` (an `Order`) as that change left it. Without `notify` the customer is not told.
+
+    `changed` names the fields of an update.
+    """
+
+    what: What
+    order: Any
+    at: datetime
+    note: str = ""
+    notify: bool = True
+    changed: Sequence[str] = ()
+
+
+#: `news: list[News]`, in the order in which it happened.
+orders_changed = Signal()
 #: `message: Message`: somebody has written about an order.
 message_written = Signal()

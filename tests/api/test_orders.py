@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -72,18 +73,80 @@ def test_metadata_is_measured_as_it_is_written(as_staff: Api, order: Order):
     assert as_staff.patch("orders/SO-1", {"metadata": metadata}).json["metadata"] == metadata
 
 
-def test_an_update_that_is_late_is_kept_and_not_applied(as_staff: Api, order: Order):
-    now = timezone.now()
-    as_staff.patch("orders/SO-1", {"status": "delivered"})
-    late = {"status": "shipped", "occurred_at": rfc3339(now - timedelta(hours=1))}
-    answer = as_staff.patch("orders/SO-1", late)
-    assert (answer.status, answer.json["applied"], answer.json["status"]) == (200, False, "delivered")
-    history = as_staff.get("orders/SO-1/history").json
-    assert [(change["to_status"], change["applied"]) for change in history] == [
-        ("pending", True),
-        ("delivered", True),
-        ("shipped", False),
-    ]
+def minutes_ago(minutes: float) -> str:
+    return rfc3339(timezone.now() - timedelta(minutes=minutes))
+
+
+def patched(api: Api, status: str, minutes: float | None = None, **fields: object) -> dict[str, Any]:
+    """The answer to an update that happened so many minutes ago; without, its sender does not say when."""
+    when = {} if minutes is None else {"occurred_at": minutes_ago(minutes)}
+    answer = api.patch("orders/SO-1", {"status": status, **when, **fields})
+    assert answer.status == 200, answer
+    told: dict[str, Any] = answer.json
+    return told
+
+
+def test_a_late_update_never_moves_an_order_backwards(as_staff: Api, order: Order):
+    patched(as_staff, "shipped", 240)
+    patched(as_staff, "out_for_delivery", 180)
+    again = patched(as_staff, "out_for_delivery", 60)
+    assert again["applied"] is False
+    late = patched(as_staff, "shipped", 120)
+    assert (late["applied"], late["status"]) == (True, "out_for_delivery")
+
+
+def test_what_happened_just_before_the_newest_and_leads_on_is_no_less_true(as_staff: Api, order: Order):
+    patched(as_staff, "shipped", 120)
+    patched(as_staff, "out_for_delivery", 60)
+    told = patched(as_staff, "delivered", 65)
+    assert (told["applied"], told["status"]) == (True, "delivered")
+    assert told["status_since"] < minutes_ago(64)
+
+
+def test_a_time_that_is_cut_to_the_minute_loses_no_status(as_staff: Api, order: Order):
+    patched(as_staff, "processing")
+    cut = timezone.now().replace(second=0, microsecond=0)
+    told = as_staff.patch("orders/SO-1", {"status": "shipped", "occurred_at": rfc3339(cut)}).json
+    assert (told["applied"], told["status"], told["status_since"]) == (True, "shipped", rfc3339(cut))
+
+
+def test_what_happened_before_an_order_came_to_us_counts(as_staff: Api, order: Order):
+    told = patched(as_staff, "shipped", 10)
+    assert (told["applied"], told["status"]) == (True, "shipped")
+
+
+def test_a_clock_that_is_two_seconds_behind_loses_no_status(as_staff: Api, order: Order):
+    patched(as_staff, "processing")
+    for status in ("shipped", "out_for_delivery", "delivered"):
+        told = patched(as_staff, status, 2 / 60)
+        assert (told["applied"], told["status"]) == (True, status)
+
+
+@pytest.mark.parametrize("status", ["on_hold", "cancelled"])
+def test_what_was_shipped_afterwards_is_shipped(as_staff: Api, order: Order, status: str):
+    patched(as_staff, "shipped", 10)
+    told = patched(as_staff, status, 20, carrier="DHL", total="12.00")
+    assert (told["applied"], told["status"], told["ignored"]) == (False, "shipped", ["total"])
+    assert (told["carrier"], told["total"]) == ("DHL", None)
+
+
+def test_the_same_status_of_the_same_moment_is_in_the_history_once(as_staff: Api, order: Order):
+    update = {"status": "shipped", "occurred_at": minutes_ago(5)}
+    assert [as_staff.patch("orders/SO-1", update).json["applied"] for _ in range(3)] == [True, False, False]
+    assert StatusChange.objects.count() == 2
+
+
+def test_an_order_may_be_on_its_way_when_it_comes_to_us(as_staff: Api):
+    at = minutes_ago(30)
+    new = {"number": "SO-9", "customer": "alice", "status": "shipped", "occurred_at": at}
+    created = as_staff.post("orders", new)
+    assert (created.status, created.json["status"], created.json["status_since"]) == (201, "shipped", at)
+    delivered = as_staff.patch("orders/SO-9", {"status": "delivered", "occurred_at": minutes_ago(20)})
+    assert (delivered.json["applied"], delivered.json["status"]) == (True, "delivered")
+    refused = as_staff.post("orders", {"number": "SO-10", "customer": "alice", "occurred_at": at})
+    assert refused.errors == {("/occurred_at", "without_status")}
+    refused = as_staff.post("orders", {**new, "number": "SO-10", "occurred_at": "2999-01-01T00:00:00Z"})
+    assert refused.errors == {("/occurred_at", "occurred_in_future")}
 
 
 def test_a_change_may_be_kept_from_the_customer(as_staff: Api, as_alice: Api, order: Order):

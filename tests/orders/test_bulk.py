@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from notifications.models import Notification
 from orders import services
-from orders.bulk import DetailsDiffer, Line, OrderUnknown, change_statuses
+from orders.bulk import Line, OrderUnknown, change_statuses
 from orders.lifecycle import Status
 from orders.models import Order
 from orders.selectors import snapshot
@@ -46,10 +46,6 @@ def one_by_one(prefix: str, wanted: list[Line], actor: Any) -> list[Any]:
             order = Order.objects.filter(number=line.number).first()
             if order is None:
                 raise OrderUnknown
-            differ = any(getattr(order, name) != value for name, value in line.fields.items())
-            late = line.occurred_at is not None and line.occurred_at < order.status_since
-            if line.to == order.status and differ and not late:
-                raise DetailsDiffer
             outcome = services.update_order(
                 order=order,
                 to=line.to,
@@ -59,7 +55,7 @@ def one_by_one(prefix: str, wanted: list[Line], actor: Any) -> list[Any]:
                 note=line.note,
                 notify=line.notify,
             )
-            results.append((outcome.applied, outcome.order.status, outcome.order.version))
+            results.append((outcome.applied, outcome.ignored, outcome.order.status, outcome.order.version))
         except services.OrderError as refusal:
             results.append(type(refusal))
     return results
@@ -69,7 +65,7 @@ def at_once(wanted: list[Line], actor: Any) -> list[Any]:
     return [
         type(result)
         if isinstance(result, services.OrderError)
-        else (result.applied, result.order.status, result.order.version)
+        else (result.applied, result.ignored, result.order.status, result.order.version)
         for result in change_statuses(lines=wanted, among=Order.objects.all(), actor=actor)
     ]
 

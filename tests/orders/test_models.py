@@ -36,6 +36,7 @@ BROKEN = {
     "order_total_is_a_number": f"UPDATE {ORDER} SET total = 'NaN'",
     "order_dates_have_a_year": f"UPDATE {ORDER} SET estimated_delivery = 'infinity'",
     "order_times_have_a_year": f"UPDATE {ORDER} SET placed_at = 'infinity'",
+    "order_news_have_a_year": f"UPDATE {ORDER} SET news_at = 'infinity'",
     "change_times_have_a_year": f"UPDATE {CHANGE} SET occurred_at = 'infinity'",
     "change_to_status_is_known": f"UPDATE {CHANGE} SET to_status = 'lost'",
     "change_from_status_is_known": f"UPDATE {CHANGE} SET from_status = 'lost'",

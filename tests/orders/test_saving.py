@@ -22,7 +22,7 @@ from notifications.models import Notification
 from orders import bulk, services
 from orders.models import Change, Order, StaleOrder, StatusChange
 from orders.saving import record_save
-from orders.signals import statuses_changed
+from orders.signals import orders_changed
 from tests.database import NOTIFYING
 from tests.orders.conftest import make_order, newest_change
 
@@ -407,7 +407,7 @@ def receiving(signal: Any, receiver: Callable[..., None], sender: Any = None) ->
 
 
 @pytest.mark.parametrize(
-    ("signal", "sender"), [(pre_save, Order), (post_save, Order), (statuses_changed, None)], ids=["pre", "post", "ours"]
+    ("signal", "sender"), [(pre_save, Order), (post_save, Order), (orders_changed, None)], ids=["pre", "post", "ours"]
 )
 def test_a_save_that_a_receiver_undid_is_made_by_the_next_try(signal: Any, sender: Any, order: Order):
     order.status = "shipped"

@@ -80,6 +80,9 @@ def told(*news: str, start: Step = MADE_UP) -> tuple[str, int, str]:
         (["60 cancelled", "30 shipped"], ("shipped", 30, "applied")),
         (["60 processing", "59 cancelled"], ("cancelled", 59, "applied")),
         (["60 ready_for_pickup", "59 cancelled"], ("cancelled", 59, "applied")),
+        (["60 processing", "61 shipped", "59 delivered"], ("delivered", 59, "applied")),
+        # Both end alike.
+        (["60 processing", "61 shipped", "59 out_for_delivery"], ("shipped", 61, "late")),
         (["60 on_hold", "30 delivered"], ("delivered", 30, "applied")),
         (["0 shipped", "60 delivered", "59 returned"], ("returned", 59, "applied")),
         # What is no step from what was before it.
