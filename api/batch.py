@@ -15,25 +15,24 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from api import problems
-from api.fields import Flag, Moment, Text, WebAddress
+from api.fields import Flag, Moment, Number, Text, WebAddress
 from api.serializers import StrictSerializer
 from notifications.problems import members
 from orders.bulk import Line
 from orders.lifecycle import Status
+from orders.numbers import MAX_NUMBER
 from orders.services import OrderError, Outcome
 
 #: Lines of one batch. All of them are locked until the commit; a larger file is an import.
 MAX_LINES = 1_000
 #: Errors of one line that are told: a thousand lines with all of theirs would be ten times what was sent.
 MAX_ERRORS = 5
-#: Characters of an order's number.
-MAX_NUMBER = 64
 
 
 class LineSerializer(StrictSerializer):
     """One change of a status, and what a shipment brings along."""
 
-    number = Text(max_length=MAX_NUMBER)
+    number = Number()
     status = serializers.ChoiceField(choices=Status.choices)
     occurred_at = Moment(required=False)
     note = Text(max_length=500, allow_blank=True, required=False)
@@ -71,6 +70,7 @@ class LineProblemSerializer(serializers.Serializer):
     allowed = serializers.ListField(
         child=serializers.ChoiceField(choices=Status.choices), required=False, help_text="With `illegal_transition`."
     )
+    customer = serializers.CharField(required=False, help_text="With `customer_exists`: the name as it is kept.")
 
 
 class LineResultSerializer(serializers.Serializer):

@@ -15,6 +15,7 @@ from django.core.validators import ProhibitNullCharactersValidator, URLValidator
 from django.utils import timezone
 from rest_framework import serializers
 
+from orders import numbers
 from orders.customers import MAX_NAME, check_characters, spelled
 from orders.selectors import rfc3339
 
@@ -31,6 +32,18 @@ class Text(serializers.CharField):
         if isinstance(data, dict | list):  # CharField looks at str(data) first, which for a large one is a waste
             self.fail("invalid")
         return super().run_validation(data)
+
+
+class Number(Text):
+    """An order's number, which is the shop's own text, in the spelling that is kept."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=numbers.MAX_NUMBER, **kwargs)
+        others = [rule for rule in self.validators if not isinstance(rule, ProhibitNullCharactersValidator)]
+        self.validators = [*others, numbers.check_number]
+
+    def to_internal_value(self, data: Any) -> str:
+        return numbers.spelled(super().to_internal_value(data))
 
 
 class UserName(Text):

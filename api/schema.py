@@ -52,7 +52,12 @@ IDEMPOTENCY_KEY = _header("Idempotency-Key", "The same answer again for 24 hours
 IF_MATCH = _header("If-Match", "The ETag that the order has to have, or several of which it has to have one.")
 IF_NONE_MATCH = _header("If-None-Match", "The ETag that the caller has.")
 LOCATION = _header("Location", "The new order.", response=[201])
-NUMBER = OpenApiParameter("number", OpenApiTypes.STR, OpenApiParameter.PATH, description="The shop's own number.")
+NUMBER = OpenApiParameter(
+    "number",
+    OpenApiTypes.STR,
+    OpenApiParameter.PATH,
+    description="The shop's own number, percent-encoded as `encodeURIComponent` does it.",
+)
 
 
 def etag(*statuses: int) -> OpenApiParameter:

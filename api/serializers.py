@@ -14,7 +14,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from api.fields import Amount, Flag, Moment, Text, UserName, WebAddress, Whole
+from api.fields import Amount, Flag, Moment, Number, Text, UserName, WebAddress, Whole
 from orders.lifecycle import Status
 from orders.models import Order, StatusChange
 from orders.selectors import snapshot
@@ -23,8 +23,6 @@ from orders.shapes import MAX_ITEMS, MAX_METADATA, MAX_NAME, MAX_QUANTITY, MAX_S
 
 #: Unknown fields that are told of.
 MAX_UNKNOWN = 50
-#: Last parts of URLs below /orders that are not orders.
-RESERVED_NUMBERS = frozenset({"batch"})
 
 
 class StrictSerializer(serializers.Serializer):
@@ -77,18 +75,12 @@ class OrderFieldsSerializer(StrictSerializer):
         return value
 
 
-def not_reserved(number: str) -> None:
-    """Refuse what `/orders/{number}` could not address."""
-    if number in RESERVED_NUMBERS:
-        raise serializers.ValidationError("This number is an address of the API.", code="reserved")
-
-
 class NewOrderSerializer(OrderFieldsSerializer):
     """A POST. The order may be on its way."""
 
     occurred_at = Moment(required=False, help_text="Since when it has had its `status`, if not since `placed_at`.")
 
-    number = Text(max_length=64, validators=[*Order._meta.get_field("number").validators, not_reserved])
+    number = Number()
     customer = UserName()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

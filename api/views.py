@@ -27,7 +27,7 @@ from api.serializers import (
     OrderUpdateSerializer,
     StatusChangeSerializer,
 )
-from orders import services
+from orders import numbers, services
 from orders.bulk import Line, change_statuses
 from orders.models import Order
 from orders.selectors import history_of, orders_visible_to
@@ -43,7 +43,7 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     serializer_class = OrderSerializer
     pagination_class = OrderPages
     lookup_field = "number"
-    lookup_value_regex = "[A-Za-z0-9][A-Za-z0-9._~-]{0,63}"
+    lookup_value_regex = numbers.IN_ROUTE
 
     def get_queryset(self) -> QuerySet[Order]:
         return orders_visible_to(self.request.user)
@@ -70,7 +70,8 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
 
         def answer() -> Response:
             order = services.create_order(actor=request.user, **new.validated_data)
-            headers = {"Location": reverse("order-detail", args=[order.number]), "ETag": etags.of(order)}
+            location = f"{reverse('order-list')}/{numbers.in_path(order.number)}"
+            headers = {"Location": location, "ETag": etags.of(order)}
             return Response(OrderSerializer(order).data, status=status.HTTP_201_CREATED, headers=headers)
 
         return idempotency.once(request, answer)

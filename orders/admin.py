@@ -5,9 +5,11 @@ A status changes through an action that calls the service, so that the lifecycle
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Model, QuerySet, URLField
@@ -120,7 +122,7 @@ class OrderAdmin(admin.ModelAdmin):
     form = OrderForm
     list_filter = ("status", "carrier")
     list_select_related = ("customer",)
-    search_fields = ("number", "customer__username", "tracking_number")
+    search_fields = ("number", f"customer__{get_user_model().USERNAME_FIELD}", "tracking_number")
     date_hierarchy = "placed_at"
     raw_id_fields = ("customer",)
     inlines = (StatusChangeInline,)
@@ -135,6 +137,12 @@ class OrderAdmin(admin.ModelAdmin):
         fixed = ("version", "status_since", "created_at", "updated_at")
         # The number is the key in other systems' URLs, and the customer decides whose stream was told.
         return fixed if obj is None else ("number", "customer", "status", *fixed)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
+    ) -> tuple[QuerySet[Order], bool]:
+        """Numbers and names are kept in one spelling, and are looked for in it."""
+        return super().get_search_results(request, queryset, unicodedata.normalize("NFC", search_term))
 
     def save_model(self, request: HttpRequest, obj: Order, form: ModelForm, change: bool) -> None:
         obj.save(change=Change(actor=request.user))

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
+from orders import customers, numbers
 from orders.history import AS_IT_HAPPENED
 from orders.lifecycle import CLOSED
 from orders.models import Order, StatusChange
@@ -49,9 +51,9 @@ def orders_numbered(numbers: Collection[str]) -> QuerySet[Order]:
 
 def orders_found(orders: QuerySet[Order], text: str) -> QuerySet[Order]:
     """Those of the orders whose number or customer contains the text, or whose tracking number it is."""
-    return orders.filter(
-        Q(number__icontains=text) | Q(customer__username__icontains=text) | Q(tracking_number__iexact=text)
-    )
+    number, name = numbers.spelled(text), customers.spelled(text)
+    called = Q((f"customer__{get_user_model().USERNAME_FIELD}__icontains", name))
+    return orders.filter(Q(number__icontains=number) | called | Q(tracking_number__iexact=text))
 
 
 def history_of(order: Order) -> QuerySet[StatusChange]:

@@ -1,13 +1,14 @@
 """The pages: the customer's, and the staff's board."""
 
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import path
+from django.urls import path, re_path
 
+from orders.numbers import IN_ROUTE
 from orders.pages import views
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("orders/<str:number>", views.order, name="order-page"),
+    re_path(rf"^orders/(?P<number>{IN_ROUTE})\Z", views.order, name="order-page"),
     path("board", views.board, name="board"),
     path("updates", views.updates, name="updates"),
     path("updates/read", views.mark_read, name="updates-read"),

@@ -32,6 +32,7 @@ BROKEN = {
     "order_status_is_known": f"UPDATE {ORDER} SET status = 'lost'",
     "order_version_is_positive": f"UPDATE {ORDER} SET version = 0",
     "order_number_is_not_empty": f"UPDATE {ORDER} SET number = ''",
+    "order_number_has_no_empty_part": f"UPDATE {ORDER} SET number = 'A//B'",
     "order_total_is_not_negative": f"UPDATE {ORDER} SET total = -0.01",
     "order_total_is_a_number": f"UPDATE {ORDER} SET total = 'NaN'",
     "order_dates_have_a_year": f"UPDATE {ORDER} SET estimated_delivery = 'infinity'",

@@ -9,6 +9,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from orders import numbers
 from orders.lifecycle import Status
 from orders.models import Order
 from orders.pages import wording
@@ -34,6 +35,12 @@ def headline(told: dict[str, Any]) -> str:
 def ahead(status: str) -> list[wording.Words]:
     """The steps that usually follow."""
     return wording.ahead(status)
+
+
+@register.filter
+def in_path(number: str) -> str:
+    """An order's number as it stands in an address; the pages' script writes the same."""
+    return numbers.in_path(number)
 
 
 @register.filter

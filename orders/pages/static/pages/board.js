@@ -58,7 +58,7 @@ function place(order) {
   Object.assign(card.dataset, { order: order.number, status: order.status, placed: order.placed_at });
   const link = card.querySelector('[data-slot="number"]');
   link.textContent = order.number;
-  link.href = `/orders/${order.number}`;
+  link.href = `/orders/${encodeURIComponent(order.number)}`;
   card.querySelector('[data-slot="customer"]').textContent = order.customer;
   card.querySelector('[data-slot="status_since"]').dateTime = order.status_since;
   paint(card, order);

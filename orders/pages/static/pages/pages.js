@@ -68,5 +68,8 @@ function draw(place, order) {
 
 function announce({ kind, order, note, changed }) {
   const { tone } = wordsFor(order.status);
-  toast(headline({ kind, order, changed }), `Order ${order.number}${note ? `: ${note}` : ""}`, { href: `/orders/${order.number}`, tone });
+  toast(headline({ kind, order, changed }), `Order ${order.number}${note ? `: ${note}` : ""}`, {
+    href: `/orders/${encodeURIComponent(order.number)}`,
+    tone,
+  });
 }
