@@ -51,8 +51,7 @@ worker: install ## Run a Celery worker (needs REDIS_URL or CELERY_BROKER_URL)
 beat: install ## Run the Celery scheduler; one for each deployment
 	@mkdir -p var && exec $(BIN)/celery -A config beat --schedule var/celerybeat-schedule
 
-# Two processes at once, each with a database, a Redis and servers of its own. What is broken under load takes turns: it
-# measures what is lost and who has to wait, and has the machine to itself.
+# Two processes at once, each with a database, a Redis and servers of its own.
 IN_PROCESS := tests/api tests/notifications tests/orders $(wildcard tests/test_*.py)
 SERVED := tests/acceptance tests/attacks tests/browser
 # With ARGS="-k word" a part may have no such test, which pytest calls 5.
@@ -61,7 +60,7 @@ NONE_IS_FINE = || { status=$$?; [ -n "$(ARGS)" ] && [ $$status -eq 5 ]; }
 test: install $(AXE) ## Run every test: PostgreSQL and Redis, then the embedded default, then the JavaScript client
 	$(BIN)/python -m pytest -n 2 $(IN_PROCESS) $(ARGS) $(NONE_IS_FINE)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(SERVED) $(ARGS) $(NONE_IS_FINE)
-	$(BIN)/python -m pytest tests/faults $(ARGS) $(NONE_IS_FINE)
+	$(BIN)/python -m pytest -n 2 tests/faults $(ARGS) $(NONE_IS_FINE)
 	$(BIN)/python -m pytest --embedded -n 2 tests/orders tests/notifications $(ARGS) $(NONE_IS_FINE)
 	$(BIN)/python -m pytest --embedded -n 2 --dist loadfile tests/acceptance $(ARGS) $(NONE_IS_FINE)
 	@$(MAKE) --no-print-directory test-client

@@ -28,6 +28,12 @@ from tests.servers import Postgres, create_database
 #: Seconds without any frame after which what has not come is lost. The tail check brings ours within a second.
 PATIENCE = 10.0
 
+#: The tutorial version's channel layers, and what carries ours: settings of a deployment.
+TUTORIAL = ("core", "pubsub")
+OURS: dict[str, dict[str, str | None]] = {"redis": {}, "postgres": {"REDIS_URL": None}}
+LAYERS = (*TUTORIAL, *OURS)
+DEFAULT_LAYERS = (*TUTORIAL, "redis")
+
 
 class Tutorial(Process):
     """The tutorial version, on uvicorn with the same parts as ours."""
@@ -59,6 +65,7 @@ class Tutorial(Process):
 def main(arguments: Sequence[str]) -> None:
     """Run it and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--layers", nargs="+", choices=LAYERS, default=DEFAULT_LAYERS, help="what is measured")
     parser.add_argument("--users", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=10, help="changes for each user, one by one and in batches")
     parser.add_argument("--requests", type=int, default=1000, help="API requests of each kind")
@@ -66,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     with Postgres() as postgres:
         template = create_database(postgres.url)
         make_template(template)
-        for layer in ("core", "pubsub"):
+        for layer in [name for name in options.layers if name in TUTORIAL]:
             with Deployment(template=template, server=postgres.url, LOG_LEVEL="error") as deployment:
                 env = {**deployment.env, "DJANGO_SETTINGS_MODULE": "benchmarks.tutorial.settings"}
                 deployment.env = env | {"TUTORIAL_LAYER": layer}
@@ -74,15 +81,15 @@ def main(arguments: Sequence[str]) -> None:
                 say(f"The tutorial version, {layer} layer")
                 with Tutorial(deployment.env) as server:
                     asyncio.run(deliveries(deployment, server, server.pid, sessions, options.rounds, "tutorial_"))
-        with Deployment(
-            template=template, server=postgres.url, LOG_LEVEL="error", API_RATE="1000000/min"
-        ) as deployment:
-            sessions = write(deployment, f"people({options.users})").split()
-            say("Orderwire")
-            web = deployment.web()
-            pid = web.worker_pids()[0]
-            asyncio.run(deliveries(deployment, web, pid, sessions, options.rounds, ""))
-            requests(deployment, web.port, pid, options.requests)
+        for layer in [name for name in options.layers if name in OURS]:
+            settings = {"LOG_LEVEL": "error", "API_RATE": "1000000/min", **OURS[layer]}
+            with Deployment(template=template, server=postgres.url, **settings) as deployment:
+                sessions = write(deployment, f"people({options.users})").split()
+                say(f"Orderwire, hints over {layer}")
+                web = deployment.web()
+                pid = web.worker_pids()[0]
+                asyncio.run(deliveries(deployment, web, pid, sessions, options.rounds, ""))
+                requests(deployment, web.port, pid, options.requests)
 
 
 def write(deployment: Deployment, call: str) -> str:

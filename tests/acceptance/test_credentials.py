@@ -6,8 +6,10 @@ import json
 import re
 
 import httpx
+import psycopg
 import pytest
 
+from tests.database import on_postgres
 from tests.deployment import Deployment, Web
 from tests.sockets import close_code, frame, socket
 
@@ -127,6 +129,22 @@ async def test_logging_out_closes_the_sessions_sockets_and_no_others(web: Web, d
         for connection in (staying, by_token):
             await connection.send('{"type": "read", "up_to": 1}')
             await frame(connection, "read")
+
+
+@on_postgres
+async def test_a_sessions_socket_expires_when_the_session_does(web: Web, deployment: Deployment) -> None:
+    """4005, come back: what is revoked would stop for good."""
+    cookies = log_in(web)
+    with psycopg.connect(deployment.database_url) as database:
+        database.execute(
+            "UPDATE django_session SET expire_date = now() + interval '3 s' WHERE session_key = %s",
+            [cookies["orderwire_session"]],
+        )
+    async with socket(web, headers=cookie(cookies) | {"Origin": web.url}) as connection:
+        await frame(connection, "welcome")
+        assert await close_code(connection) == 4005
+    async with socket(web, headers=cookie(cookies) | {"Origin": web.url}) as connection:
+        assert await close_code(connection) == 4500
 
 
 CHANGES = {

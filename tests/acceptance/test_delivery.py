@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -93,6 +93,23 @@ async def test_what_is_replayed_is_byte_for_byte_what_was_live(web: Web, deploym
             assert [await soon(replay.recv()) for _ in range(2)] == lived
         page = await reader.get("/notifications", params={"after": welcome["head"], "limit": 2})
         assert page.json()["results"] == [json.loads(text) for text in lived]
+
+
+async def test_a_reading_mark_whose_hint_is_lost_reaches_the_other_tabs(deploy: Deploy):
+    """By the look before a ping. As many tabs as there are seconds between two pings, so that one is due at once."""
+    tabs = 25
+    deployment = deploy(HINT_FAULTS="lose=stream.read", MAX_SOCKETS_PER_USER=str(tabs))
+    web = deployment.web()
+    async with api(web, deployment) as client, AsyncExitStack() as stack:
+        await place(client, "DELIVERY-5")
+        token = deployment.token("alice")
+        one, *others = [await stack.enter_async_context(socket(web, token)) for _ in range(tabs)]
+        head = (await soon(frame(one, "welcome")))["head"]
+        await one.send(json.dumps({"type": "read", "up_to": head}))
+        for other in others:
+            told = await soon(frame(other, "read"))
+            assert (told["up_to"], told["unread"]) == (head, 0)
+    assert "is dropped." in web.log()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from tests.faults.outage import lasting
@@ -25,13 +24,6 @@ class Snapshot(NamedTuple):
     stream: str
     head: int
     orders: dict[str, dict[str, Any]]
-
-
-class Delivery(NamedTuple):
-    """A notification as it came, and how many seconds after the server wrote it down."""
-
-    frame: dict[str, Any]
-    seconds: float
 
 
 class Client:
@@ -61,7 +53,8 @@ class Client:
         self.start = 0
         self.held = 0
         self.orders: dict[str, dict[str, Any]] = {}
-        self.delivered: list[Delivery] = []
+        #: The notifications, as they came.
+        self.delivered: list[dict[str, Any]] = []
         self.violations: list[str] = []
         self.closes: Counter[int] = Counter()
         self.byes: list[dict[str, Any]] = []
@@ -148,15 +141,11 @@ class Client:
         self.held = seq
         if order["version"] > self.orders.get(order["number"], {"version": 0})["version"]:
             self.orders[order["number"]] = order
-        self.delivered.append(Delivery(frame, time.time() - _seconds(frame["at"])))
+        self.delivered.append(frame)
 
     def _expect(self, so: bool, otherwise: str) -> None:
         if not so:
             self.violations.append(f"{self.customer} {otherwise}, connection {len(self.connected_to)}")
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
 
 
 async def all_hold(clients: Sequence[Client], heads: dict[str, int]) -> None:

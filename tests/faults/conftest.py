@@ -19,6 +19,9 @@ from tests.faults.shop import Shop, stock  # noqa: E402
 
 #: Under load one token makes more requests than a minute's default; they are counted all the same.
 LOADED: dict[str, str | None] = {"API_RATE": "1000000/min"}
+#: What carries hints: Redis, or PostgreSQL alone. Settings of a shop.
+Carried = dict[str, str | None]
+CARRIERS: dict[str, Carried] = {"redis": {}, "alone": {"REDIS_URL": None}}
 #: The URL of a database, and API tokens by user.
 Stocked = tuple[str, dict[str, str]]
 
@@ -41,6 +44,13 @@ def stocked(template: str) -> Iterator[Stocked]:
     """What every shop is a copy of."""
     with stocked_copy(template, os.environ["DATABASE_URL"]) as copy:
         yield copy
+
+
+@pytest.fixture(params=CARRIERS.values(), ids=list(CARRIERS))
+def carried(request: pytest.FixtureRequest) -> Carried:
+    """Settings of a shop whose hints are carried by Redis, and then of one where PostgreSQL carries them."""
+    settings: Carried = request.param
+    return settings
 
 
 class OpenShop(Protocol):

@@ -5,24 +5,26 @@ import itertools
 import pytest
 
 from tests.faults.client import all_connected, all_hear_more
-from tests.faults.conftest import OpenShop
+from tests.faults.conftest import Carried, OpenShop
 from tests.faults.network import Network
 from tests.faults.outage import lasting
 
 pytestmark = pytest.mark.faults
 
 DROP_SECONDS = 2
-#: With the moments in between, in which everybody comes back and new changes arrive, some 30 s.
-DROPS = 12
+#: With the moments in between, in which everybody comes back and new changes arrive, some 15 s.
+DROPS = 6
 
 
-async def test_clients_whose_network_drops_again_and_again_are_delivered_everything(open_shop: OpenShop):
-    """Twelve drops: by turns the connections are cut, of which the server learns nothing, and everything stands still.
+async def test_clients_whose_network_drops_again_and_again_are_delivered_everything(
+    open_shop: OpenShop, carried: Carried
+):
+    """Six drops: by turns the connections are cut, of which the server learns nothing, and everything stands still.
 
     Without the read of the log at the handshake, what was written during a cut is missing. Where a user's dead
     connections keep out the newest one, clients are told to stop with 4503.
     """
-    shop = open_shop()
+    shop = open_shop(**carried)
     web = shop.web()
     async with Network(web.port) as network, shop.following([network.url]) as clients:
         async with shop.writing() as log:

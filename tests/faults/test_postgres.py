@@ -6,6 +6,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.faults.client import all_hear_more, by
+from tests.faults.conftest import CARRIERS
 from tests.faults.locks import locked, somebody_waits
 from tests.faults.shop import CUSTOMERS, Shop
 from tests.faults.transports import ABNORMAL, ByEventSource, ByLongPolling, ByWebSocket
@@ -17,14 +18,11 @@ pytestmark = pytest.mark.faults
 
 BUSY = 4004
 
-#: Settings of a shop whose PostgreSQL carries the hints too.
-ALONE = {"REDIS_URL": None}
-
 #: The row that numbers a customer's notifications.
 STREAM = "SELECT 1 FROM notifications_stream WHERE user_id = (SELECT id FROM auth_user WHERE username = %s)"
 
 
-@pytest.mark.parametrize("shop_on_its_own_postgres", [{}, ALONE], ids=["redis", "alone"], indirect=True)
+@pytest.mark.parametrize("shop_on_its_own_postgres", CARRIERS.values(), ids=CARRIERS, indirect=True)
 async def test_postgres_is_stopped_and_killed_under_load(shop_on_its_own_postgres: tuple[Shop, Postgres]):
     """First stopped as an operator does, then killed with all its backends; started again each time.
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import statistics
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -14,7 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.deployment import Web
-from tests.faults.conftest import OpenShop
+from tests.faults.client import all_hear_more
+from tests.faults.conftest import Carried, OpenShop
 from tests.faults.outage import lasting
 from tests.faults.shop import Shop
 from tests.polling import apoll
@@ -31,7 +31,9 @@ ASLEEP_SECONDS = 2.5
 #: What the server's memory may grow by, in MiB, while five readers do not take the 60 MB that are theirs: what it reads
 #: of the log at a time, what an outbox holds, and what Python's allocator keeps of both.
 MEMORY_MIB = 30
-MEDIAN_SECONDS = 0.1
+#: How often everybody else hears something new before the five are let go of, at least. Where they are waited for,
+#: nobody hears more than once.
+ROUNDS = 3
 
 #: Changes of one order of bob's, each a notification of 120 kB, made as a shop's import would make them.
 MANY_CHANGES = """
@@ -44,14 +46,14 @@ for n in range(500):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's")
-async def test_readers_that_stop_reading_delay_nobody_and_are_let_go_of(open_shop: OpenShop):
-    """Five sockets of bob's take nothing while bob gets 60 MB; 24 others go on, at under 100 ms at the median.
+async def test_readers_that_stop_reading_delay_nobody_and_are_let_go_of(open_shop: OpenShop, carried: Carried):
+    """Five sockets of bob's take nothing while bob gets 60 MB; 30 others go on all the time.
 
     Without the bound of the outbox, the server's memory grows by what they do not take. Without the check for stalled
     clients, none is let go of; where the close frame waits until they read, none is told 4001. Without
     TCP_USER_TIMEOUT, their connections stay.
     """
-    shop = open_shop(STALL_SECONDS=str(STALL_SECONDS))
+    shop = open_shop(STALL_SECONDS=str(STALL_SECONDS), **carried)
     web = shop.web()
     token = shop.deployment.token("bob")
     [worker] = web.worker_pids()
@@ -59,11 +61,13 @@ async def test_readers_that_stop_reading_delay_nobody_and_are_let_go_of(open_sho
         ports = {sleeper.local_address[1] for sleeper in sleepers}
         assert connections_from(ports, web) == ports
         async with shop.writing() as log:
-            memory = [psutil.Process(worker).memory_info().rss]
+            memory, rounds = [psutil.Process(worker).memory_info().rss], 0
             importing = asyncio.to_thread(shop.deployment.manage, "shell", "-v", "0", "-c", MANY_CHANGES)
             async with asyncio.TaskGroup() as both:
                 both.create_task(importing)
-                await apoll(lambda: all_let_go_of(web, memory), within=40, every=0.1, saying=web.log_tail)
+                while not all_let_go_of(web, memory):
+                    await all_hear_more(clients)
+                    rounds += 1
                 async with lasting(ASLEEP_SECONDS):
                     pass
                 # It wakes up before the kernel gives it up, and finds why it was closed behind what it had missed.
@@ -71,7 +75,7 @@ async def test_readers_that_stop_reading_delay_nobody_and_are_let_go_of(open_sho
             await apoll(lambda: not connections_from(ports, web), saying=lambda: f"{connections_from(ports, web)} stay")
         await shop.check(clients, log)
     assert (max(memory) - memory[0]) / 2**20 < MEMORY_MIB
-    assert statistics.median(d.seconds for client in clients for d in client.delivered) < MEDIAN_SECONDS
+    assert rounds >= ROUNDS
 
 
 @asynccontextmanager

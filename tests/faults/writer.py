@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,15 +21,13 @@ NO_ANSWER = 0
 
 
 class Answer(NamedTuple):
-    """What became of one PATCH: `note` names it, `began` is time.monotonic()."""
+    """What became of one PATCH: `note` names it."""
 
     note: str
     order: str
     status: int
     content_type: str
     body: dict[str, Any]
-    began: float
-    seconds: float
 
     @property
     def applied(self) -> bool:
@@ -49,12 +46,6 @@ class Log:
 
     def applied(self) -> int:
         return sum(answer.applied for answer in self.answers)
-
-    def p99(self, since: float, until: float) -> float:
-        """Seconds that 99 of 100 requests took at most, of those that began between two moments of time.monotonic()."""
-        took = sorted(answer.seconds for answer in self.answers if since <= answer.began <= until)
-        assert len(took) >= 100, f"only {len(took)} requests: too few to speak of a percentile"
-        return took[len(took) * 99 // 100]
 
 
 class Writer:
@@ -95,7 +86,6 @@ class Writer:
     async def change(self, order: str, note: str = "") -> Answer:
         """Move one order to the other of its two statuses, and note how that went."""
         note = f"{note} {next(self._numbers)}".strip()
-        began = time.monotonic()
         status, content_type = NO_ANSWER, ""
         body: dict[str, Any] = {}
         try:
@@ -108,6 +98,6 @@ class Writer:
             self.urls.append(self.urls.pop(0))
         if status == 200:
             self._orders[order] = body["status"]
-        done = Answer(note, order, status, content_type, body, began, time.monotonic() - began)
+        done = Answer(note, order, status, content_type, body)
         self._log.answers.append(done)
         return done
