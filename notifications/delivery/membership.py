@@ -27,6 +27,17 @@ REJOIN_SECONDS = 6 * 3600
 RETRY_SECONDS = 1.0
 
 
+class _Batch:
+    """Groups that are joined together."""
+
+    __slots__ = ("feeds", "joined")
+
+    def __init__(self) -> None:
+        self.feeds: dict[Feed, None] = {}
+        #: Set when that was done, or was given up.
+        self.joined = asyncio.Event()
+
+
 class Membership:
     """`open` first; then the two loops, `receive` and `tend`, while feeds are joined. On one event loop.
 
@@ -39,6 +50,13 @@ class Membership:
         self._channel: str | None = None
         self._joined_at: dict[Feed, float] = {}
         self._failed_at = float("-inf")
+        #: The feeds whose groups are joined now, and those that are joined after them.
+        self._current: _Batch | None = None
+        self._next = _Batch()
+        self._joining: asyncio.Task[None] | None = None
+        #: The feed whose group is being left.
+        self._leaving: Feed | None = None
+        self._left = asyncio.Event()
 
     async def open(self) -> None:
         """Get the channel, if the layer gives one at once: before it is there no group can be joined."""
@@ -61,18 +79,47 @@ class Membership:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def join(self, feed: Feed) -> None:
-        """Join the feed's group, unless that was done lately or the layer is resting."""
-        async with feed.joining:
-            if self._channel is None or self._rests() or self._includes(feed):
-                return
+        """Join the feed's group, unless that was done lately or the layer is resting.
+
+        Many that come at once are joined at once: a shop's browsers that come back together cost one command.
+        """
+        while self._leaving is feed:  # the layer may carry out what is asked of it in any order
+            await self._left.wait()
+        if self._channel is None or self._rests() or self._includes(feed):
+            return
+        if self._joining is None or self._joining.done():
+            self._joining = asyncio.create_task(self._join_all(), name="join-groups")
+        batch = self._next
+        batch.feeds[feed] = None
+        await batch.joined.wait()
+
+    async def _join_all(self) -> None:
+        while (batch := self._next).feeds:
+            self._next, self._current = _Batch(), batch
             try:
-                async with asyncio.timeout(TIMEOUT):
-                    await self._layer.group_add(group_of(feed.user_id), self._channel)
-                self._joined_at[feed] = asyncio.get_running_loop().time()
-            except Exception as error:  # any layer, any trouble
-                self._fail()
+                await self._join_batch(list(batch.feeds))
+            finally:
+                self._current = None
+                batch.joined.set()
+
+    async def _join_batch(self, feeds: list[Feed]) -> None:
+        if self._channel is None or self._rests():
+            return
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._add([group_of(feed.user_id) for feed in feeds], self._channel)
+            self._joined_at.update(dict.fromkeys(feeds, asyncio.get_running_loop().time()))
+        except Exception as error:  # any layer, any trouble
+            self._fail()
+            for feed in feeds:
                 self._joined_at.pop(feed, None)
-                logger.warning("A group cannot be joined, the tail check delivers meanwhile: %r", error)
+            logger.warning("%d groups cannot be joined, the tail check delivers meanwhile: %r", len(feeds), error)
+
+    async def _add(self, groups: list[str], channel: str) -> None:
+        if (add := getattr(self._layer, "groups_add", None)) is not None:
+            await add(groups, channel)
+        else:
+            await asyncio.gather(*(self._layer.group_add(group, channel) for group in groups))
 
     async def tend(self, every: float) -> None:
         """Join what could not be joined before, and leave what nobody follows any more, every so many seconds.
@@ -85,23 +132,30 @@ class Membership:
             for key, feed in list(self._feeds.items()):
                 if not feed.subscribers:
                     await self._leave(key, feed)
-                elif not self._includes(feed):  # looked at here too: thousands of feeds are, and few have to be joined
-                    await self.join(feed)
+            if unheard := [feed for feed in self._feeds.values() if not self._includes(feed)]:
+                await asyncio.gather(*map(self.join, unheard))
 
     async def _leave(self, key: str, feed: Feed) -> None:
         """Leave the feed's group and forget it; if the layer is resting, or a client has come, the next time."""
-        async with feed.joining:
-            if feed.subscribers or self._rests():
-                return
-            self._joined_at.pop(feed, None)
-            if self._channel is not None:  # also what was not joined in time: the layer may still be about to
-                try:
-                    async with asyncio.timeout(TIMEOUT):
-                        await self._layer.group_discard(group_of(feed.user_id), self._channel)
-                except Exception:  # any trouble: a hint for nobody is dropped
-                    self._fail()
-            if not feed.subscribers:  # nobody came while the layer was asked
-                del self._feeds[key]
+        if feed.subscribers or self._rests() or self._is_being_joined(feed):
+            return
+        self._joined_at.pop(feed, None)
+        if self._channel is not None:  # also what was not joined in time: the layer may still be about to
+            self._leaving = feed
+            self._left.clear()
+            try:
+                async with asyncio.timeout(TIMEOUT):
+                    await self._layer.group_discard(group_of(feed.user_id), self._channel)
+            except Exception:  # any trouble: a hint for nobody is dropped
+                self._fail()
+            finally:
+                self._leaving = None
+                self._left.set()
+        if not feed.subscribers:  # nobody came while the layer was asked
+            del self._feeds[key]
+
+    def _is_being_joined(self, feed: Feed) -> bool:
+        return feed in self._next.feeds or (self._current is not None and feed in self._current.feeds)
 
     def _includes(self, feed: Feed) -> bool:
         """Whether the feed's group was joined, and not too long ago."""

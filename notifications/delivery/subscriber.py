@@ -113,7 +113,7 @@ def _lasts(credential: Credential) -> datetime:
 class Feed:
     """One user's stream as this process knows it: its clients, and what was heard or read of it last."""
 
-    __slots__ = ("head", "joining", "read_up_to", "subscribers", "uid", "user_id")
+    __slots__ = ("head", "read_up_to", "subscribers", "uid", "user_id")
 
     def __init__(self, user_id: Any) -> None:
         #: The user's primary key, of whatever type.
@@ -125,8 +125,6 @@ class Feed:
         self.head = 0
         #: The number up to which the user has read.
         self.read_up_to = 0
-        #: Held while the user's group is joined or left.
-        self.joining = asyncio.Lock()
 
     def learn(self, position: Position, *, head_before: int) -> None:
         """What the log says now. `head_before` is what `head` was when the log was asked."""

@@ -87,7 +87,11 @@ class RedisLayer(BaseChannelLayer):
         await self._here().publish(channel, self._serializer.serialize(message))
 
     async def group_add(self, group: str, channel: str) -> None:
-        await self._here().join(f"{self._prefix}{GROUP}{group}", channel)
+        await self._here().join([f"{self._prefix}{GROUP}{group}"], channel)
+
+    async def groups_add(self, groups: Sequence[str], channel: str) -> None:
+        """`group_add` for many groups, in one command for each Redis."""
+        await self._here().join([f"{self._prefix}{GROUP}{group}" for group in groups], channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         self._here().leave(f"{self._prefix}{GROUP}{group}", channel)
@@ -140,11 +144,14 @@ class _OnLoop:
     async def publish(self, name: str, data: bytes) -> None:
         await self.senders[shard_of(name, len(self.senders))].publish(name, data)
 
-    async def join(self, name: str, channel: str) -> None:
+    async def join(self, names: Sequence[str], channel: str) -> None:
         if channel not in self.queues:
             raise RuntimeError(f"{channel} is no channel of this process, and cannot join a group here.")
-        self.groups.setdefault(name, set()).add(channel)
-        await self._listener(name).subscribe(name)
+        at: dict[Listener, list[str]] = {}
+        for name in names:
+            self.groups.setdefault(name, set()).add(channel)
+            at.setdefault(self._listener(name), []).append(name)
+        await asyncio.gather(*(listener.subscribe(*theirs) for listener, theirs in at.items()))
 
     def leave(self, name: str, channel: str) -> None:
         members = self.groups.get(name)

@@ -45,16 +45,20 @@ class Listener:
         self._something_to_say = asyncio.Event()
         self._heard = False
 
-    async def subscribe(self, name: str) -> None:
-        """Listen for the name. Returns when Redis has confirmed it, and waits for a Redis that is away: bound it."""
-        self._wanted.add(name)
-        if name in self._confirmed:
+    async def subscribe(self, *names: str) -> None:
+        """Listen for the names. Returns when Redis has confirmed them, and waits for a Redis that is away: bound it."""
+        self._wanted.update(names)
+        lacking = [name for name in names if name not in self._confirmed]
+        if not lacking:
             return
         if self._listening is None or self._listening.done():
             self._listening = asyncio.create_task(self._listen(), name="redis-listen")
-        confirmed = self._awaited.setdefault(name, asyncio.get_running_loop().create_future())
-        self._say("SUBSCRIBE", name)  # without a connection `_listen` asks, as soon as it has one
-        await asyncio.shield(confirmed)  # others may wait for the same one
+        create_future = asyncio.get_running_loop().create_future
+        awaited = [self._awaited.get(name) or self._awaited.setdefault(name, create_future()) for name in lacking]
+        self._say("SUBSCRIBE", *lacking)  # without a connection `_listen` asks, as soon as it has one
+        await asyncio.wait(awaited)  # which leaves them alone when it is given up: others may wait for the same ones
+        for confirmed in awaited:
+            confirmed.result()
 
     def unsubscribe(self, name: str) -> None:
         """Listen for the name no more. Does not wait for Redis."""
