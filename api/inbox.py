@@ -22,6 +22,7 @@ from api.serializers import OrderSerializer, StrictSerializer
 from notifications.log import stream
 from notifications.log.stream import Page
 from notifications.protocol import MAX_SEQ
+from orders.messages import Side
 from orders.notify import Kind
 
 #: What a ticket was exchanged for reads the stream, and nothing else.
@@ -41,6 +42,13 @@ class NotificationQuery(StrictSerializer):
     stream = serializers.CharField(required=False, help_text="The stream of `after`: no waiting for one that is gone.")
 
 
+class MessageMark(serializers.Serializer):
+    """A message of the conversation about the order."""
+
+    id = serializers.IntegerField(min_value=1)
+    side = serializers.ChoiceField(choices=[Side.STAFF.value])
+
+
 class NotificationSerializer(serializers.Serializer):
     """A frame of the stream, as the socket sends it."""
 
@@ -49,7 +57,8 @@ class NotificationSerializer(serializers.Serializer):
     kind = serializers.ChoiceField(choices=[kind.value for kind in Kind])
     at = Moment()
     order = OrderSerializer(allow_null=True)
-    note = serializers.CharField(allow_blank=True)
+    note = serializers.CharField(allow_blank=True, help_text="Of a message its beginning.")
+    message = MessageMark(required=False, help_text="With `order.message`, which message it is.")
 
 
 class ResetSerializer(serializers.Serializer):

@@ -37,6 +37,7 @@ from notifications.sockets.lifespan import Lifespan  # noqa: E402
 from notifications.sockets.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
 from notifications.supervision import Supervisor  # noqa: E402
 from orders.board import board  # noqa: E402
+from orders.frames import FRAMES  # noqa: E402
 
 
 @asynccontextmanager
@@ -65,7 +66,7 @@ database.bound_statements()
 
 application = ProtocolTypeRouter(
     {
-        "lifespan": Lifespan(counting, watched, topics=(board,)),
+        "lifespan": Lifespan(counting, watched, topics=(board,), frames=FRAMES),
         "http": Cookies(Identified(Probes(StaticFiles(http), threads))),
         "websocket": Cookies(Authentication(URLRouter(sockets))),
     }

@@ -168,7 +168,9 @@ class Other:
     def client_id(self) -> str | None:
         """The client's own id for the frame, by which an error names it; None without one that can be repeated."""
         given = self.fields.get("client_id")
-        return given if isinstance(given, str) and len(given) <= MAX_CLIENT_ID else None
+        if not isinstance(given, str) or len(given) > MAX_CLIENT_ID:
+            return None
+        return given if given.isascii() and given.isprintable() else None
 
 
 Inbound = Pong | Read | Ticket | Other

@@ -14,9 +14,10 @@ from django.dispatch import receiver
 
 from notifications.hints import publish
 from notifications.log import stream
-from orders.board import BOARD
+from orders.board import BOARD, CONVERSATION, ORDER, message_fields
+from orders.messages import Message, Side
 from orders.selectors import snapshot
-from orders.signals import News, What, orders_changed
+from orders.signals import News, What, message_written, orders_changed
 
 
 class Kind(StrEnum):
@@ -26,6 +27,7 @@ class Kind(StrEnum):
     ORDER_STATUS_CHANGED = "order.status_changed"
     ORDER_UPDATED = "order.updated"
     ORDER_DELAYED = "order.delayed"
+    ORDER_MESSAGE = "order.message"
 
 
 KINDS = {
@@ -35,14 +37,53 @@ KINDS = {
     What.DELAYED: Kind.ORDER_DELAYED,
 }
 
+#: Characters of a message that its notification repeats: what fits into two lines of a toast.
+PREVIEW = 160
+
 
 @receiver(orders_changed)
 def notify_of_changes(*, news: list[News], **_: Any) -> None:
     """All in one call: the streams of several customers are locked in their order, whatever happened to whose order."""
     stream.append([_event(one) for one in news if one.notify])
     # Staff see every change, also one that the customer is not told of. By a delay nothing has changed.
-    if touched := [one.order.number for one in news if one.what is not What.DELAYED]:
+    if touched := [f"{ORDER}{one.order.number}" for one in news if one.what is not What.DELAYED]:
         publish.on_commit(publish.Touched(BOARD, touched))
+
+
+@receiver(message_written)
+def notify_of_messages(*, message: Message, **_: Any) -> None:
+    """The customer is told of an answer, and staff on their board of a question.
+
+    Staff get no notification in a stream of their own. An order waits until any of them has answered, which is a state
+    that the board reads after each connect; and what a customer has written is in no stream but the customer's.
+    """
+    order = message.order
+    if message.side == Side.STAFF:
+        body = {
+            "order": snapshot(order),
+            "note": preview(message.text),
+            "message": {"id": message.pk, "side": str(message.side)},
+        }
+        stream.append(
+            [stream.Event(user_id=order.customer_id, kind=Kind.ORDER_MESSAGE, at=message.written_at, body=body)]
+        )
+    elif (uid := stream.uid_of(order.customer_id)) is not None:
+        # To the other windows of the customer: no news, and so no notification.
+        fields = message_fields(
+            number=order.number,
+            key=message.pk,
+            side=message.side,
+            at=message.written_at,
+            client_id=message.client_id,
+        )
+        publish.on_commit(publish.Aside(order.customer_id, uid, "message", fields))
+    publish.on_commit(publish.Touched(BOARD, [f"{CONVERSATION}{order.number}"]))
+
+
+def preview(text: str) -> str:
+    """The beginning of a message, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= PREVIEW else f"{line[: PREVIEW - 1]}…"
 
 
 def _event(news: News) -> stream.Event:

@@ -13,7 +13,10 @@ from jsonschema import Draft202012Validator
 from notifications import protocol
 from notifications.log import stream
 from notifications.protocol import CloseCode, Reset
+from notifications.sockets.inbound import Frames
 from orders import services
+from orders.board import message_frame
+from orders.frames import FRAMES
 from orders.lifecycle import Status
 from orders.models import Order
 from orders.notify import Kind
@@ -62,6 +65,9 @@ def test_whatever_the_protocol_can_say_is_described(order: Order):
         protocol.ping(head=1, read_up_to=0),
         protocol.read(up_to=1, unread=0),
         protocol.error(code="binary", detail="Frames are JSON texts."),
+        protocol.error(code="rate", detail="Too many.", client_id="c-1", retry_after=3),
+        message_frame(number="SO-1", key=7, side="customer", at=timezone.now(), client_id="c-1"),
+        protocol.aside("typing", {"order": "SO-1", "who": "staff"}),
         *(protocol.reset(stream="s", head=0, reason=reason) for reason in Reset),
         *(protocol.bye(code=code, retry_ms=(0, 1_000)) for code in CloseCode),
         *(
@@ -91,10 +97,20 @@ def test_the_frames_of_a_whole_order_are_described(as_staff: Api, alice: Any):
         check(json.loads(entry.frame), "send")
 
 
-@pytest.mark.parametrize("frame", ['{"type":"pong"}', '{"type":"read","up_to":1}', '{"type":"ticket","ticket":"t"}'])
-def test_what_a_client_may_send_is_understood(frame: str):
-    check(json.loads(frame), "receive")
-    assert protocol.parse(frame) is not None
+def test_what_a_client_may_send_is_understood():
+    frames = [
+        '{"type":"pong"}',
+        '{"type":"read","up_to":1}',
+        '{"type":"ticket","ticket":"t"}',
+        '{"type":"message","order":"SO-1","text":"Where is it?","client_id":"c-1"}',
+        '{"type":"typing","order":"SO-1"}',
+    ]
+    for frame in frames:
+        check(json.loads(frame), "receive")
+        assert protocol.parse(frame, Frames(FRAMES).limits) is not None
+    said = {json.loads(frame)["type"] for frame in frames}
+    assert said == {message["payload"]["properties"]["type"]["const"] for message in messages("receive")}
+    assert {frame.type for frame in FRAMES} < said
 
 
 def test_the_document_is_served_to_everybody(as_nobody: Api):

@@ -108,7 +108,7 @@ def test_an_applications_frame_may_be_as_long_as_it_says_and_no_other_frame_with
     assert bad.value.code == "too_long"
 
 
-@pytest.mark.parametrize("client_id", [None, 7, "x" * 65, ["c"]])
+@pytest.mark.parametrize("client_id", [None, 7, "x" * 65, ["c"], "\ud800", "a\n"])
 def test_an_id_that_is_none_is_not_repeated(client_id: object):
     frame = protocol.parse(json.dumps({"type": "note", "client_id": client_id}), {"note": 200})
     assert isinstance(frame, protocol.Other)

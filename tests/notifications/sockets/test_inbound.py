@@ -116,10 +116,10 @@ async def test_what_is_said_aside_reaches_all_clients_of_the_user_and_nobody_els
         for socket in (here, there):
             assert await socket.gets("typing") == [{"type": "typing", "who": "ada"}]
             assert not socket.of_type("notification")
-        assert [frame["type"] for frame in bobs.frames] == ["welcome"]
+        assert {frame["type"] for frame in bobs.frames} <= {"welcome", "ping"}
     # Nothing of it was kept.
     async with an_engine() as engine, engine.connect(alice, query="after=0") as later:
-        assert [frame["type"] for frame in later.frames] == ["welcome"]
+        assert {frame["type"] for frame in later.frames} <= {"welcome", "ping"}
 
 
 async def test_what_is_said_aside_to_a_topic_reaches_its_watchers(database: Database, users: Users):
