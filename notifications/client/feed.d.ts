@@ -48,6 +48,10 @@ export interface Refusal {
   type: "error";
   code: string;
   detail: string;
+  /** The id that the refused frame had. */
+  client_id?: string;
+  /** Seconds, where the same may succeed later. */
+  retry_after?: number;
 }
 
 export interface StateChange {
@@ -128,6 +132,8 @@ export class Feed<Events extends { [K in keyof Events]: CustomEvent } = FeedEven
 
   /** Marks as read, in all tabs and devices, everything up to a number; by default all that this tab holds. */
   markRead(upTo?: number): void;
+  /** Sends a frame of the application's own over the WebSocket, if there is one: what answers it tells. */
+  send(frame: { type: string; [field: string]: unknown }): void;
   /** Sends a fresh ticket over the open socket, so that it outlives its authentication. */
   renew(): Promise<void>;
   /** Ends this tab's part. Another tab takes over the shared connection. */

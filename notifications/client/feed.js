@@ -75,12 +75,12 @@ export class Feed extends EventTarget {
   markRead(upTo = this.after) {
     if (!(upTo > 0)) return;
     this.#read = Math.max(this.#read, upTo);
-    this.#send({ type: "read", up_to: this.#read });
+    this.send({ type: "read", up_to: this.#read });
   }
 
   async renew() {
     const ticket = await this.#fresh();
-    if (ticket) this.#send({ type: "ticket", ticket });
+    if (ticket) this.send({ type: "ticket", ticket });
   }
 
   tell(type, detail) {
@@ -134,7 +134,7 @@ export class Feed extends EventTarget {
           : { news: { state: this.state, transport } });
       }
       if (resume && this.#welcomed) this.#resume(resume);
-      if (send) this.#send(send);
+      if (send) this.send(send);
     } else if (news) {
       this.transport = news.transport;
       this.#welcomed = false;
@@ -151,7 +151,7 @@ export class Feed extends EventTarget {
     this.#channel?.postMessage(message);
   }
 
-  #send(frame) {
+  send(frame) {
     if (!this.#leader) this.#post({ send: frame });
     else if (this.#welcomed) this.#link?.send(frame);
   }
@@ -220,7 +220,7 @@ export class Feed extends EventTarget {
       if (this.user != null && frame.user !== this.user) return this.#stop("another_user");
       frame = { ...frame, after: asked ?? frame.after, transport: this.transport };
     }
-    if (type === "ping") this.#send({ type: "pong" });
+    if (type === "ping") this.send({ type: "pong" });
     if (type === "bye") {
       const [min, max] = frame.retry_ms ?? [];
       return this.#lost(frame.code, max >= min ? min + this.#env.Math.random() * (max - min) : undefined);

@@ -47,9 +47,12 @@ export interface Notification extends Told {
   kind: Kind;
   /** Absent or null where the kind is about no single order. */
   order?: Order | null;
+  /** Of a message its beginning. */
   note?: string | null;
   /** With `order.updated`: the names of the order's fields that are others now. */
   changed?: string[];
+  /** With `order.message`: which message of the order's conversation it is (conversation.js). */
+  message?: { id: number; side: "staff" };
   /** The page already knows a newer version of this order: list it, do not draw the order from it. */
   stale: boolean;
 }
@@ -68,6 +71,24 @@ export interface OrderChanged {
   order: Order;
 }
 
+/** Somebody has written about an order: to a customer's own connections, and on the staff's board. Not numbered. */
+export interface MessageSaid {
+  type: "message";
+  /** The order's number. */
+  order: string;
+  id: number;
+  side: "customer" | "staff";
+  at: string;
+  client_id: string | null;
+}
+
+/** Somebody of the other side is typing, and is not any more when it has not come again for six seconds. */
+export interface Typing {
+  type: "typing";
+  order: string;
+  who: "customer" | "staff";
+}
+
 /** What `GET /api/v1/snapshot` gives; a page's own may have more or less. */
 export interface Snapshot extends Position {
   orders?: Order[];
@@ -78,6 +99,8 @@ export interface Snapshot extends Position {
 export interface OrderwireEventMap extends FeedEventMap<Notification, Snapshot> {
   progress: CustomEvent<Progress>;
   order: CustomEvent<OrderChanged>;
+  message: CustomEvent<MessageSaid>;
+  typing: CustomEvent<Typing>;
 }
 
 export interface OrderwireOptions extends FeedOptions<Snapshot> {

@@ -39,9 +39,9 @@ test("the package holds the files and their types and can be imported", { skip: 
     assert.ok(!left.includes("feed.js") && !left.includes("streaming.js"));
     execFileSync("tar", ["xzf", readdirSync(folder).find((name) => name.endsWith(".tgz"))], { cwd: folder });
     const shipped = join(folder, "package");
-    assert.deepEqual(readdirSync(shipped).sort(), ["README.md", "feed.d.ts", "feed.js", "feed.md", "orderwire.d.ts", "orderwire.js", "package.json", "streaming.js"]);
+    assert.deepEqual(readdirSync(shipped).sort(), ["README.md", "conversation.d.ts", "conversation.js", "feed.d.ts", "feed.js", "feed.md", "orderwire.d.ts", "orderwire.js", "package.json", "streaming.js"]);
     const { exports } = JSON.parse(readFileSync(join(shipped, "package.json"), "utf8"));
-    for (const [entry, name] of [[exports["."], "Orderwire"], [exports["./feed.js"], "Feed"]]) {
+    for (const [entry, name] of [[exports["."], "Orderwire"], [exports["./feed.js"], "Feed"], [exports["./conversation.js"], "Conversation"]]) {
       const module = await import(join(shipped, entry.default));
       assert.equal(module[name].name, name);
       assert.match(readFileSync(join(shipped, entry.types), "utf8"), new RegExp(`export class ${name}\\b.* extends`));
