@@ -70,6 +70,8 @@ def headline(told: dict[str, Any]) -> str:
         return WORDS[Status(order["status"])].label
     if kind == "order.created":
         return "Order placed"
+    if kind == "order.message":
+        return "New message"
     if kind == "order.delayed":
         return "Later than planned"
     if kind == "order.updated" and "estimated_delivery" in told.get("changed", ()) and order["estimated_delivery"]:

@@ -53,7 +53,7 @@ ROUTES: Table = {
 #: For people with a session; who has none is sent to the log-in, and a token opens nothing here.
 PAGES: Table = {
     "home": {"GET": (None, (302, 200, 200, 200))},
-    "order-page": {"GET": (None, (302, 200, 404, 200))},
+    "order-page": {"GET": (None, (302, 200, 404, 200)), "POST": (None, (302, 400, 404, 400))},
     "board": {"GET": (None, (302, 403, 403, 200))},
     "updates": {"GET": (None, (302, 200, 200, 200))},
     "updates-read": {"POST": ({}, (302, 302, 302, 302))},

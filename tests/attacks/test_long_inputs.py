@@ -141,6 +141,9 @@ def test_every_form_and_search_of_the_pages(admin_client: Client, order: Order, 
             answer = Client().post(page, {"username": "alice", "password": "guessed", field: text})
             assert answer.status_code == 200, (page, field)
     assert admin_client.post("/updates/read", {"up_to": text}).status_code == 302
+    for field in ("text", "client_id"):
+        answer = admin_client.post("/orders/SO-1", {"text": "Hello", field: text})
+        assert answer.status_code in (302, 400), field
     user = {"username": text, "password1": "a new passw0rd", "password2": "a new passw0rd", "usable_password": "true"}
     assert admin_client.post("/admin/auth/user/add/", user).status_code == (200 if text.strip() == text else 302)
     for path, name in (("/", "page"), ("/board", "q"), ("/admin/orders/order/", "q"), ("/login", "next")):

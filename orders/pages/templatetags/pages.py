@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from orders import numbers
 from orders.lifecycle import Status
+from orders.messages import Message, Side
 from orders.models import Order
 from orders.pages import wording
 from orders.selectors import rfc3339
@@ -61,6 +62,16 @@ def item_line(order: Order) -> str:
 def link(order: Order) -> str:
     """Where to track the parcel; nothing that is no address of the web."""
     return link_of(order.tracking_url)
+
+
+@register.filter
+def author(message: Message | None, reader: str) -> str:
+    """Who wrote a message, as the reader's side calls them; customers are not told who of the staff did."""
+    if message is None:
+        return ""
+    if reader == Side.CUSTOMER:
+        return "You" if message.side == Side.CUSTOMER else "The shop"
+    return message.author.get_username() if message.author else str(Side(message.side).label)
 
 
 @register.simple_tag

@@ -27,6 +27,7 @@ localise();
 dress();
 afterRefresh(() => {
   dress();
+  document.querySelectorAll("[data-waiting] [data-waiting-count]").forEach((count) => (count.textContent = board.dataset.waitingCount));
   for (const order of heard.values()) place(order);
   filter();
 });
@@ -48,6 +49,21 @@ function take(order) {
   filter();
 }
 
+/** Somebody wrote about an order: it waits for an answer, or does so no more. */
+feed.addEventListener("message", ({ detail: { order, side } }) => {
+  const waits = side === "customer" ? "yes" : "";
+  const card = cardOf(order);
+  if (card?.dataset.waits === waits) return;
+  if (card) mark(card, waits);
+  refresh(); // For the count, and for a card that stands nowhere yet.
+});
+
+function mark(card, waits) {
+  card.dataset.waits = waits;
+  const sign = card.querySelector('[data-slot="waits"]');
+  if (sign) sign.hidden = !waits;
+}
+
 /** Shows an order's state, in its column; a card that is newer already stays as it is. */
 function place(order) {
   let card = cardOf(order.number);
@@ -59,6 +75,7 @@ function place(order) {
   const link = card.querySelector('[data-slot="number"]');
   link.textContent = order.number;
   link.href = `/orders/${encodeURIComponent(order.number)}`;
+  card.querySelectorAll('[data-slot="answer"]').forEach((answer) => (answer.href = `${link.href}#conversation`));
   card.querySelector('[data-slot="customer"]').textContent = order.customer;
   card.querySelector('[data-slot="status_since"]').dateTime = order.status_since;
   paint(card, order);
@@ -77,6 +94,7 @@ function place(order) {
 
 /** In the results of a search only what it finds may appear, by the same fields. */
 function belongs(order) {
+  if (board.hasAttribute("data-only-waiting")) return false; // Whether it waits, the page that is read anew says.
   return matches(board.dataset.search, order.number, order.customer, order.tracking_number);
 }
 

@@ -26,11 +26,14 @@ feed.addEventListener("notification", ({ detail }) => {
   const { order, stale } = detail;
   if (!order) return;
   const places = shows(order);
+  // A message changes nothing of what is drawn here; the conversation below it shows it, and reads it out.
+  const said = detail.kind === "order.message";
+  if (said && conversationShown(order)) return;
+  if (said && !document.querySelector("[data-updates]")) return tellOf(detail);
   if (!stale) places.forEach((place) => draw(place, order));
   const isNew = !places.length && document.querySelector("[data-newest]");
   if (isNew || document.querySelector("[data-updates]") || (places.length && document.querySelector("[data-timeline]"))) refresh();
-  if (feed.state === "live") announce(detail);
-  else missed.push(detail);
+  tellOf(detail);
 });
 
 // Staff who look at somebody's order watch it as the board does.
@@ -55,6 +58,14 @@ document.querySelector("[data-mark-read]")?.addEventListener("submit", (event) =
 // "Arriving tomorrow" is wrong after midnight, and a laptop may have slept through it.
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && localise());
 
+function tellOf(detail) {
+  if (feed.state === "live") announce(detail);
+  else missed.push(detail);
+}
+
+const conversationShown = ({ number }) =>
+  document.visibilityState === "visible" && document.querySelector("[data-conversation]")?.dataset.conversation === number;
+
 function shows({ number }) {
   return [...document.querySelectorAll("[data-order]")].filter(({ dataset }) => dataset.order === number);
 }
@@ -69,7 +80,7 @@ function draw(place, order) {
 function announce({ kind, order, note, changed }) {
   const { tone } = wordsFor(order.status);
   toast(headline({ kind, order, changed }), `Order ${order.number}${note ? `: ${note}` : ""}`, {
-    href: `/orders/${encodeURIComponent(order.number)}`,
+    href: `/orders/${encodeURIComponent(order.number)}${kind === "order.message" ? "#conversation" : ""}`,
     tone,
   });
 }

@@ -43,7 +43,7 @@ function swap(fresh) {
   // What has not changed stays the element it was: somebody may be about to click it, or read what it says.
   for (const order of next.querySelectorAll("[data-order]")) {
     const here = live.querySelector(`[data-order="${CSS.escape(order.dataset.order)}"]`);
-    if (here?.dataset.version === order.dataset.version) order.replaceWith(here);
+    if (here?.dataset.version === order.dataset.version && here.dataset.waits === order.dataset.waits) order.replaceWith(here);
   }
   // The element stays, and with it whatever is said of it; its state and its content are the snapshot's.
   for (const { name, value } of next.attributes) if (name !== "class") live.setAttribute(name, value);

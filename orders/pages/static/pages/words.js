@@ -28,6 +28,7 @@ export function headline({ kind, order, changed = [] }) {
   const day = order.estimated_delivery;
   if (kind === "order.delayed") return "Later than planned";
   if (kind === "order.updated" && changed.includes("estimated_delivery") && day) return `New delivery date: ${dates.format(dayOf(day))}`;
+  if (kind === "order.message") return "New message";
   return "Details changed";
 }
 
