@@ -1,6 +1,7 @@
 """The engine: numbered streams, hints, delivery, sockets, access. Knows nothing of what is told."""
 
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class NotificationsConfig(AppConfig):
@@ -11,6 +12,8 @@ class NotificationsConfig(AppConfig):
         from notifications.access import memory, revocation
         from notifications.hints import serializer  # noqa: F401  (channels-redis' layers find it by its name)
         from notifications.log import beginnings  # noqa: F401  (listens to users)
+        from notifications.personal import own  # noqa: F401  (declares the engine's own tables, before any other)
 
         revocation.listen()
         memory.listen()
+        autodiscover_modules("personal")

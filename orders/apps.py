@@ -8,4 +8,4 @@ class OrdersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from orders import notify  # noqa: F401  (it registers its receivers)
+        from orders import notify, renaming  # noqa: F401  (they register their receivers)

@@ -13,7 +13,7 @@ from math import ceil
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from orders.messages import MAX_CLIENT_ID, MAX_TEXT, Conversation, Message, Side
@@ -167,16 +167,6 @@ def conversations_since(moment: datetime) -> QuerySet[Conversation]:
 def conversations_about(numbers: Any) -> QuerySet[Conversation]:
     """The conversations about the orders with these numbers, each with its order."""
     return Conversation.objects.select_related("order").filter(order__number__in=numbers)
-
-
-def export(user: Any) -> list[dict[str, Any]]:
-    """Everything that was said about the user's orders, and what the user has said elsewhere, oldest first."""
-    said = Message.objects.filter(Q(order__customer=user) | Q(author=user))
-    columns = ("order__number", "side", "text", "written_at")
-    return [
-        {"order": number, "from": side, "text": text, "written_at": written_at}
-        for number, side, text, written_at in said.order_by("pk").values_list(*columns)
-    ]
 
 
 @transaction.atomic

@@ -1,7 +1,7 @@
 """The rows of the conversations about orders: what a customer and the staff have written to each other.
 
 `conversation` writes, reads and erases them; nothing else does. An order has one conversation, which begins with its
-first message. What is personal here is named in `PERSONAL`.
+first message.
 """
 
 from __future__ import annotations
@@ -95,7 +95,3 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.order_id}: {self.side} at {self.written_at:%Y-%m-%d %H:%M}"
-
-
-#: The columns that hold what somebody said, and who: erased with the customer by `conversation.forget`.
-PERSONAL = {Message: ("author", "text", "client_id")}

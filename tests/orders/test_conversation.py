@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from orders import conversation
 from orders.conversation import BadMessage, ClientIdReused, TooManyMessages, write
-from orders.messages import MAX_TEXT, PERSONAL, Conversation, Message, Side
+from orders.messages import MAX_TEXT, Conversation, Message, Side
 from orders.models import Order
 from tests.orders.conftest import make_order
 
@@ -176,17 +176,3 @@ def test_forgetting_a_customer_erases_what_was_said_about_their_orders(
     conversation.forget(staff)
     assert texts(bobs) == ["Where is mine?", "In the van."]
     assert Message.objects.filter(author=None).count() == 1
-
-
-def test_a_customer_can_be_given_all_that_was_said(order: Order, alice: User, staff: User, bob: User):
-    bobs = make_order("SO-2", "bob")
-    write(order=order, author=alice, text="Where is it?")
-    write(order=order, author=staff, text="In the van.")
-    write(order=bobs, author=bob, text="Where is mine?")
-    said = [(entry["order"], entry["from"], entry["text"]) for entry in conversation.export(alice)]
-    assert said == [("SO-1", "customer", "Where is it?"), ("SO-1", "staff", "In the van.")]
-
-
-def test_every_column_is_personal_or_known_not_to_be():
-    plain = {"id", "order", "side", "written_at"}
-    assert {field.name for field in Message._meta.concrete_fields} == plain | set(PERSONAL[Message])
