@@ -51,7 +51,7 @@ class DocsPage(TemplateView):
     """`/api/v1/docs`: Swagger UI, from our own static files, under the same Content-Security-Policy as every page."""
 
     template_name = "api/docs.html"
-    http_method_names = ["get", "head"]
+    http_method_names = ["get", "head", "options"]
 
 
 @csrf_exempt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from django.utils.http import parse_etags
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from orders.models import Order
@@ -12,11 +13,18 @@ from orders.services import VersionMismatch
 
 #: The tags that `of` gives, as far as the column counts.
 VERSION = re.compile(r'"([1-9][0-9]{0,18})"')
+#: A list of entity tags (RFC 9110, 8.8.3). Read without this, what has no quotes would be left out in silence.
+TAGS = re.compile(r'(?:W/)?"[^"]*"(?:[ \t]*,[ \t]*(?:W/)?"[^"]*")*')
 
 
 def of(order: Order) -> str:
     """A strong entity tag (RFC 9110, 8.8.3)."""
-    return f'"{order.version}"'
+    return of_version(order.version)
+
+
+def of_version(version: int) -> str:
+    """The tag of an order at that version."""
+    return f'"{version}"'
 
 
 def is_known(request: Request, tag: str) -> bool:
@@ -25,15 +33,34 @@ def is_known(request: Request, tag: str) -> bool:
     return known == ["*"] or tag in [one.removeprefix("W/") for one in known]
 
 
-def expected_versions(request: Request) -> set[int] | None:
-    """The versions that `If-Match` accepts; None without the header, or for `*`: whichever it is.
+def required(request: Request) -> list[str] | None:
+    """The tags of `If-Match`; None without the header, or for `*`: whichever the order's is.
 
-    Raises `VersionMismatch` if no order of ours ever had any of its tags.
+    Raises `ValidationError` for what is no list of tags.
     """
-    header = request.headers.get("If-Match", "").strip()
-    if header in ("", "*"):
+    if "If-Match" not in request.headers:
         return None
-    versions = {int(found[1]) for tag in parse_etags(header) if (found := VERSION.fullmatch(tag))}
-    if not versions:
-        raise VersionMismatch("If-Match names no version of this order.")
-    return versions
+    header = request.headers["If-Match"].strip()
+    if header == "*":
+        return None
+    if not TAGS.fullmatch(header):
+        message = 'Send the ETag as it was given, in its quotes: If-Match: "2".'
+        raise ValidationError({"If-Match": [message]}, code="invalid")
+    return parse_etags(header)
+
+
+def versions(tags: list[str] | None, order: Order) -> set[int] | None:
+    """The versions that `required` tags stand for; None for whichever it is.
+
+    Raises `VersionMismatch` if the order never had any of them.
+    """
+    if tags is None:
+        return None
+    found = {int(matched[1]) for tag in tags if (matched := VERSION.fullmatch(tag))}
+    if not found:
+        detail = "If-Match names no version of this order."
+        if any(tag.startswith("W/") for tag in tags):
+            # Proxies that compress an answer make its tag a weak one.
+            detail += ' A weak tag never matches (RFC 9110, 13.1.1): leave the W/ out, as in If-Match: "2".'
+        raise VersionMismatch(detail, version=order.version)
+    return found

@@ -79,12 +79,12 @@ class WebAddress(Text):
 
 
 class Whole(serializers.IntegerField):
-    """An integer, and not a string, a truth value or 2.0 that looks like one."""
+    """An integer, and not a string or a truth value. JSON has one kind of number: 2.0 is an integer too."""
 
     def to_internal_value(self, data: Any) -> int:
-        if not isinstance(data, int) or isinstance(data, bool):
+        if isinstance(data, bool) or not (isinstance(data, int) or (isinstance(data, float) and data.is_integer())):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        return super().to_internal_value(int(data))
 
 
 class Digits(serializers.IntegerField):
@@ -125,18 +125,26 @@ class Amount(serializers.DecimalField):
         return amount + 0  # -0 becomes 0, as the database will have it
 
 
+#: A time whose + was read as a blank.
+BLANK_FOR_PLUS = re.compile(r"[0-9-]{10}[Tt ][0-9:.]{1,20} [0-9]{2}:?[0-9]{2}")
+
+
 class Moment(serializers.DateTimeField):
     """An RFC 3339 time. It has to come with its zone: without one nobody knows the moment. It is given in UTC."""
 
     default_error_messages = {
         "invalid": "Enter an RFC 3339 time with its zone, such as 2026-03-01T12:00:00Z.",
         "no_zone": "The time has no zone; end it with Z or an offset such as +01:00.",
+        "blank_for_plus": "There is a blank where the offset begins. In a URL a + stands for a blank: write it as %2B.",
     }
 
     def to_internal_value(self, value: Any) -> datetime:
         if not isinstance(value, str):
             self.fail("invalid")
-        return super().to_internal_value(value)
+        if BLANK_FOR_PLUS.fullmatch(value):
+            self.fail("blank_for_plus")
+        # `t` and `z` may be small (RFC 3339, 5.6); Python reads capitals.
+        return super().to_internal_value(value.upper())
 
     def enforce_timezone(self, value: datetime) -> datetime:
         if timezone.is_naive(value):

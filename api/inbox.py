@@ -24,6 +24,7 @@ from notifications.log.stream import Page
 from notifications.protocol import MAX_SEQ
 from orders.messages import Side
 from orders.notify import Kind
+from orders.shapes import MAX_NUMBER
 
 #: What a ticket was exchanged for reads the stream, and nothing else.
 AUTHENTICATION = (StreamAuthentication, SessionAuthentication)
@@ -39,7 +40,10 @@ class NotificationQuery(StrictSerializer):
     wait = serializers.FloatField(
         min_value=0, required=False, help_text="Seconds to wait, 25 at most, until there is something after `after`."
     )
-    stream = serializers.CharField(required=False, help_text="The stream of `after`: no waiting for one that is gone.")
+    # Empty is none, as `polling` reads it: so the snapshot of a customer who is not known yet has it.
+    stream = serializers.CharField(
+        required=False, allow_blank=True, help_text="The stream of `after`: no waiting for one that is gone."
+    )
 
 
 class MessageMark(serializers.Serializer):
@@ -98,7 +102,7 @@ class NotificationsSerializer(serializers.Serializer):
 class ReadSerializer(StrictSerializer):
     """The body of `/notifications/read`."""
 
-    up_to = Whole(min_value=0, max_value=MAX_SEQ, help_text="Everything up to this number of the stream is read.")
+    up_to = Whole(min_value=0, max_value=MAX_NUMBER, help_text="Everything up to this number of the stream is read.")
 
 
 class ReadMarkSerializer(serializers.Serializer):
@@ -128,6 +132,8 @@ class NotificationsView(APIView):
     @extend_schema(
         operation_id="list_notifications",
         summary="The caller's own stream",
+        description="What follows `after`: the very frames that the socket sends. With `reset` some of it is lost, and "
+        "the caller fetches a snapshot.",
         parameters=[NotificationQuery],
         responses=NotificationsSerializer,
     )
@@ -135,7 +141,8 @@ class NotificationsView(APIView):
         query = NotificationQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         asked = query.validated_data
-        page = stream.read_page(_user_id(request), asked["after"], stream_uid=asked.get("stream"), limit=asked["limit"])
+        uid = asked.get("stream") or None
+        page = stream.read_page(_user_id(request), asked["after"], stream_uid=uid, limit=asked["limit"])
         return Response(NotificationsSerializer(page, context={"user": request.user}).data)
 
 
@@ -145,7 +152,11 @@ class ReadView(APIView):
     authentication_classes = AUTHENTICATION
 
     @extend_schema(
-        operation_id="mark_read", summary="Mark as read", request=ReadSerializer, responses=ReadMarkSerializer
+        operation_id="mark_read",
+        summary="Mark as read",
+        description="Every socket of the caller is told. The mark never moves back.",
+        request=ReadSerializer,
+        responses=ReadMarkSerializer,
     )
     def post(self, request: Request) -> Response:
         body = ReadSerializer(data=request.data)
@@ -159,7 +170,12 @@ class UnreadCountView(APIView):
 
     authentication_classes = AUTHENTICATION
 
-    @extend_schema(operation_id="count_unread", summary="How many are unread", responses=UnreadSerializer)
+    @extend_schema(
+        operation_id="count_unread",
+        summary="How many are unread",
+        description="For a badge on a page that follows no stream.",
+        responses=UnreadSerializer,
+    )
     def get(self, request: Request) -> Response:
         return Response(UnreadSerializer(stream.position(_user_id(request))).data)
 

@@ -150,10 +150,28 @@ class OrderPages(CursorPagination):
         except ValueError:
             raise serializers.ValidationError({"cursor": ["This is not a cursor of ours."]}, code="invalid") from None
 
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """The parameters for the OpenAPI document: REST framework's, with the bounds that a limit has."""
+        cursor, limit = super().get_schema_operation_parameters(view)
+        cursor["schema"] |= {"minLength": 1}
+        limit["schema"] |= {"minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+        return [cursor, limit]
+
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """REST framework's, with what is always there."""
-        described: dict[str, Any] = super().get_paginated_response_schema(schema)
-        return {**described, "required": ["next", "previous", "results"]}
+        """A page for the OpenAPI document; REST framework's own is in the words of OpenAPI 3.0."""
+
+        def link(description: str) -> dict[str, Any]:
+            return {"type": ["string", "null"], "format": "uri", "description": description}
+
+        return {
+            "type": "object",
+            "required": ["next", "previous", "results"],
+            "properties": {
+                "next": link("The page after this one; null on the last."),
+                "previous": link("The page before this one; null on the first."),
+                "results": schema,
+            },
+        }
 
 
 def _beyond(edge: list[Order], cursor: Cursor, *, back: bool) -> Cursor:

@@ -13,6 +13,7 @@ from typing import IO, Any, NoReturn
 
 from rest_framework.exceptions import APIException
 from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
 
 from orders.shapes import FORBIDDEN, MAX_DEPTH, MAX_NUMBER
 
@@ -41,6 +42,23 @@ class BodyTooLarge(BadBody):
         super().__init__("", "body_too_large", f"The body has more than {limit:,} bytes.")
 
 
+class EncodedBody(APIException):
+    """The body is compressed, or written otherwise: unpacked it could be a thousand times as long as its limit."""
+
+    status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    default_code = "unsupported_content_encoding"
+    default_detail = "A body with a Content-Encoding is not taken. Send it as it is."
+    #: What is taken (RFC 9110, 15.5.16).
+    headers = {"Accept-Encoding": "identity"}
+
+
+def needed(request: Request) -> Any:
+    """The body of a request that is nothing without one. Raises `BadBody` where there is none."""
+    if request.stream is None:
+        raise BadBody("", "body_missing", "The request has no body.")
+    return request.data
+
+
 class StrictJSONParser(BaseParser):
     """`application/json`, in UTF-8 whatever the charset parameter says (RFC 8259, 8.1), whose root is an object."""
 
@@ -49,7 +67,13 @@ class StrictJSONParser(BaseParser):
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The body as a dictionary. Raises `BodyTooLarge`, or `BadBody` with a JSON pointer to what is wrong."""
+        """The body as a dictionary.
+
+        Raises `EncodedBody`, `BodyTooLarge`, or `BadBody` with a JSON pointer to what is wrong.
+        """
+        request: Request = (parser_context or {})["request"]
+        if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+            raise EncodedBody
         raw = stream.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise BodyTooLarge(MAX_BYTES)

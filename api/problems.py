@@ -24,7 +24,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from api import throttling
+from api import etags, throttling
 from api.parsers import MAX_POINTER, step
 from notifications import problems
 from notifications.problems import CONTENT_TYPE, FieldError
@@ -34,7 +34,7 @@ from orders.models import Order
 logger = logging.getLogger(__name__)
 
 #: Everything below it answers with problems.
-PREFIX = "/api/"
+PREFIX = "/api"
 
 #: Which answer a broken rule is.
 STATUS_OF_RULE: dict[type[services.OrderError], HTTPStatus] = {
@@ -167,42 +167,56 @@ def database_unavailable() -> JsonResponse:
     return plain(HTTPStatus(error.status_code), code=error.default_code, detail=error.default_detail)
 
 
+def answers(request: HttpRequest) -> bool:
+    """Whether the address is the API's."""
+    return f"{request.path_info}/".startswith(f"{PREFIX}/")
+
+
+#: What an answer says that has its status alone, where the status does not say it.
+DETAILS = {
+    HTTPStatus.BAD_REQUEST: "The request cannot be understood.",
+    HTTPStatus.NOT_FOUND: "There is nothing at this address.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here, and was logged with the request's id.",
+}
+
+
+def of_status(request: HttpRequest, status: HTTPStatus, headers: dict[str, str] | None = None) -> JsonResponse:
+    """The problem where all that is known is the status."""
+    detail = DETAILS.get(status, status.description or status.phrase)
+    if status is HTTPStatus.NOT_FOUND and request.path_info.endswith("/"):
+        detail += " Addresses of the API have no slash at their end."
+    return plain(status, code=status.name.lower(), detail=detail, headers=headers)
+
+
 class ApiErrors:
     """Middleware, outside of all others but those that log and count.
 
     Below `PREFIX` every error is a problem, in DEBUG too.
     """
 
-    #: What such an answer says, where the status alone does not.
-    details = {
-        HTTPStatus.BAD_REQUEST: "The request cannot be understood.",
-        HTTPStatus.NOT_FOUND: "There is nothing at this address.",
-        HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here, and was logged with the request's id.",
-    }
-
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.path_info.startswith(PREFIX):
+        if not answers(request):
             return self.get_response(request)
-        response = self._problem(self.get_response(request))
+        response = self._problem(request, self.get_response(request))
         throttling.add_headers(request, response)
         # Answers are one caller's own; with an ETag they may be kept, and have to be asked for again.
         response.headers.setdefault("Cache-Control", "private, no-cache")
         return response
 
-    def _problem(self, response: HttpResponseBase) -> HttpResponseBase:
+    def _problem(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if response.status_code < HTTPStatus.BAD_REQUEST or response.headers.get("Content-Type") == CONTENT_TYPE:
             return response
-        status = HTTPStatus(response.status_code)
         kept = {name: value for name, value in response.items() if not name.lower().startswith("content-")}
-        detail = self.details.get(status, status.description or status.phrase)
-        return plain(status, code=status.name.lower(), detail=detail, headers=kept)
+        return of_status(request, HTTPStatus(response.status_code), kept)
 
 
 def _headers(error: Exception) -> dict[str, str]:
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = dict(getattr(error, "headers", {}))
+    if isinstance(error, services.VersionMismatch):
+        headers["ETag"] = etags.of_version(error.version)
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     if (wait := getattr(error, "wait", None)) is not None:

@@ -1,17 +1,42 @@
-"""What the OpenAPI 3.1 document says beyond what drf-spectacular reads off views and serializers.
+"""What views say in the OpenAPI document beyond what drf-spectacular reads off them: their credentials and headers.
 
-The views name the headers below in their `extend_schema`; the hooks at the end run over the finished document. `make
+The views name the headers below in their `extend_schema`; `openapi` adds what follows from an operation's shape. `make
 test` sends generated requests to every operation, and fails on an answer that stands nowhere in the document.
 """
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
+
+
+class Operations(AutoSchema):
+    """Says of lists how long they may be, which drf-spectacular does for lists of plain values only."""
+
+    def _unwrap_list_serializer(self, serializer: Any, direction: Any) -> dict[str, Any] | None:
+        schema: dict[str, Any] | None = super()._unwrap_list_serializer(serializer, direction)
+        if schema is not None:
+            bounds = {"minItems": getattr(serializer, "min_length", None)}
+            bounds["maxItems"] = getattr(serializer, "max_length", None)
+            schema |= {name: bound for name, bound in bounds.items() if bound is not None}
+        return schema
+
+
+class AmountField(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """What `fields.Amount` takes: a decimal string with so many digits, or a number."""
+
+    target_class = "api.fields.Amount"
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        places = self.target.decimal_places
+        whole = self.target.max_digits - places
+        text = rf"^\+?([0-9]{{1,{whole}}}(\.[0-9]{{0,{places}}})?|\.[0-9]{{1,{places}}})$"
+        bounds = {"minimum": 0, "maximum": 10**whole - 1}
+        return {"anyOf": [{"type": "string", "pattern": text}, {"type": "number", **bounds}]}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -48,8 +73,19 @@ def _header(name: str, description: str, **kwargs: Any) -> OpenApiParameter:
     return OpenApiParameter(name, OpenApiTypes.STR, OpenApiParameter.HEADER, description=description, **kwargs)
 
 
-IDEMPOTENCY_KEY = _header("Idempotency-Key", "The same answer again for 24 hours, and no change made twice.")
-IF_MATCH = _header("If-Match", "The ETag that the order has to have, or several of which it has to have one.")
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "pattern": r'^([!#-~]([ -~]{0,253}[!-~])?|"[ -~]{1,253}")$'},
+    OpenApiParameter.HEADER,
+    description="The same answer again for 24 hours, and no change made twice.",
+)
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$'},
+    OpenApiParameter.HEADER,
+    description="The ETag that the order has to have, in its quotes, or several of which it has to have one. A weak "
+    "one, which begins with `W/`, is never the order's.",
+)
 IF_NONE_MATCH = _header("If-None-Match", "The ETag that the caller has.")
 LOCATION = _header("Location", "The new order.", response=[201])
 NUMBER = OpenApiParameter(
@@ -62,81 +98,3 @@ NUMBER = OpenApiParameter(
 
 def etag(*statuses: int) -> OpenApiParameter:
     return _header("ETag", "The order's version, in quotes.", response=list(statuses))
-
-
-#: What any operation may answer beside its own: refused, not to be had as the caller wants it, too often, not now.
-EVERYWHERE = (400, 401, 403, 406, 414, 429, 503)
-#: `parsers.FORBIDDEN`, for a schema: surrogates cannot be written in one, and no UTF-8 text has them.
-NO_CONTROL_CHARACTERS = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
-#: With a body: without a length, too large, not JSON.
-WITH_BODY = (413, 415)
-
-
-def describe_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Give every operation the problems that follow from its shape; a postprocessing hook of drf-spectacular."""
-    # A person who tries calls from the page has a token; the cookie is sent by itself.
-    schemes = result["components"]["securitySchemes"]
-    result["components"]["securitySchemes"] = dict(sorted(schemes.items(), key=lambda scheme: scheme[0] != "token"))
-    schemas = result["components"]["schemas"]
-    schemas["Problem"] = _problem_schema(schemas)
-    for path, operations in result["paths"].items():
-        for operation in operations.values():
-            headers = {parameter["name"] for parameter in operation.get("parameters", ())}
-            statuses = {
-                *EVERYWHERE,
-                *(WITH_BODY if "requestBody" in operation else ()),
-                *((404,) if "{" in path else ()),
-                *((409, 422) if "Idempotency-Key" in headers else ()),
-                *((412,) if "If-Match" in headers else ()),
-                # One id of the client's for two messages.
-                *((422,) if operation["operationId"] == "write_message" else ()),
-            }
-            for status in sorted(statuses):
-                operation["responses"][str(status)] = {
-                    "description": HTTPStatus(status).phrase,
-                    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-                }
-    return result
-
-
-def describe_stream(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add `/api/v1/stream`, which is `notifications.sockets.streaming` and no view; a postprocessing hook too."""
-    after = {"schema": {"type": "integer", "minimum": 0}}
-    result["paths"]["/api/v1/stream"] = {
-        "get": {
-            "operationId": "follow_stream",
-            "summary": "The caller's own stream, live",
-            "description": "Server-sent events: every event's data is a frame of the socket (/asyncapi.yaml).",
-            "tags": ["notifications"],
-            "security": [{"streamToken": []}, {"cookieAuth": []}],
-            "parameters": [
-                {"in": "query", "name": "after", "description": "Go on after this number.", **after},
-                {"in": "query", "name": "stream", "description": "Its stream's id.", "schema": {"type": "string"}},
-                {"in": "header", "name": "Last-Event-ID", "description": "As `after`; what browsers send.", **after},
-            ],
-            "responses": {"200": {"description": "", "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
-        }
-    }
-    return result
-
-
-def describe_strictness(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Say of every body what `StrictSerializer` and `StrictJSONParser` refuse; a postprocessing hook too."""
-    for name, schema in result["components"]["schemas"].items():
-        if name.endswith("Request"):
-            schema["additionalProperties"] = False
-            for described in schema.get("properties", {}).values():
-                if described.get("type") == "string" and not described.keys() & {"enum", "format", "pattern"}:
-                    described["pattern"] = NO_CONTROL_CHARACTERS
-    return result
-
-
-def _problem_schema(schemas: dict[str, Any]) -> dict[str, Any]:
-    """`LineProblem`, which the document has by way of the batch, with the id of the request."""
-    line = schemas["LineProblem"]
-    return {
-        **line,
-        "description": "An error (RFC 9457).",
-        "properties": {**line["properties"], "request_id": {"type": "string"}},
-        "required": [*line["required"], "request_id"],
-    }

@@ -50,6 +50,8 @@ class TicketsView(APIView):
     @extend_schema(
         operation_id="issue_ticket",
         summary="A ticket that opens one socket",
+        description="A shop's back end asks for it, and its page opens the socket with it. For somebody else than the "
+        "caller it takes the permission to issue tickets.",
         request=TicketSerializer,
         responses={201: TicketSerializer},
     )
@@ -91,6 +93,7 @@ class ExchangeView(APIView):
     @extend_schema(
         operation_id="exchange_ticket",
         summary="A stream token for a ticket",
+        description="For pages where no WebSocket opens. The ticket is all that the caller shows.",
         request=ExchangeSerializer,
         responses={201: ExchangeSerializer},
     )

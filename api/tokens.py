@@ -37,7 +37,12 @@ class TokensSerializer(serializers.Serializer):
 class TokensView(APIView):
     """`/tokens`: the caller's own, newest first."""
 
-    @extend_schema(operation_id="list_tokens", summary="The caller's own tokens", responses=TokensSerializer)
+    @extend_schema(
+        operation_id="list_tokens",
+        summary="The caller's own tokens",
+        description="Newest first. What could call in the caller's name, and nothing that it could be used by.",
+        responses=TokensSerializer,
+    )
     def get(self, request: Request) -> Response:
         tokens = AuthToken.objects.filter(user=request.user.pk).order_by("-created", "digest")
         return Response(TokensSerializer({"results": tokens}, context={"request": request}).data)
@@ -49,6 +54,7 @@ class TokenView(APIView):
     @extend_schema(
         operation_id="revoke_token",
         summary="Revoke one of the caller's own tokens",
+        description="It ends at once, with the sockets that it opened.",
         responses={204: None},
         parameters=[ID],
     )

@@ -18,6 +18,7 @@ from rest_framework.viewsets import GenericViewSet
 from api import batch, etags, idempotency, messages
 from api.filters import OrderQuery, narrowed
 from api.paging import OrderPages
+from api.parsers import needed
 from api.permissions import OrderPermission
 from api.schema import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LOCATION, NUMBER, etag
 from api.serializers import (
@@ -34,7 +35,12 @@ from orders.selectors import history_of, orders_visible_to
 
 
 @extend_schema_view(
-    list=extend_schema(operation_id="list_orders", summary="Orders, newest first", parameters=[OrderQuery])
+    list=extend_schema(
+        operation_id="list_orders",
+        summary="Orders, newest first",
+        description="Customers get their own orders, staff with the permission to view orders get all.",
+        parameters=[OrderQuery],
+    )
 )
 class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     """`/orders`: customers read their own, staff with the model's permissions read, create and change all."""
@@ -60,6 +66,7 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     @extend_schema(
         operation_id="create_order",
         summary="Create an order",
+        description="A customer who is not known is created, without a password.",
         request=NewOrderSerializer,
         responses={201: OrderSerializer},
         parameters=[IDEMPOTENCY_KEY, LOCATION, etag(201)],
@@ -79,6 +86,7 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     @extend_schema(
         operation_id="get_order",
         summary="One order",
+        description="Somebody else's order is not found.",
         parameters=[NUMBER, IF_NONE_MATCH, etag(200, 304)],
         responses={200: OrderSerializer, 304: None},
     )
@@ -101,7 +109,8 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     )
     def partial_update(self, request: Request, number: str) -> Response | HttpResponse:
         order = self.get_object()
-        update = OrderUpdateSerializer(data=request.data)
+        tags = etags.required(request)
+        update = OrderUpdateSerializer(data=needed(request))
         update.is_valid(raise_exception=True)
 
         def answer() -> Response:
@@ -114,7 +123,7 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
                 notify=fields.pop("notify", True),
                 fields=fields,
                 actor=request.user,
-                versions=etags.expected_versions(request),
+                versions=etags.versions(tags, order),
             )
             return Response(ChangedOrderSerializer(outcome).data, headers={"ETag": etags.of(outcome.order)})
 
@@ -142,6 +151,7 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     @extend_schema(
         operation_id="get_history",
         summary="Every status change of an order, applied or not",
+        description="In the order in which they were recorded.",
         parameters=[NUMBER],
         responses=StatusChangeSerializer(many=True),
     )

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
 
-from api.problems import PREFIX
+from api import problems
 from notifications.access import credentials
 
 #: Characters of a query. The longest of ours are cursors, and the admin's memory of a filtered list; the admin's search
@@ -31,7 +31,7 @@ class NoNul:
             return HttpResponse(status=HTTPStatus.REQUEST_URI_TOO_LONG)
         if "\0" in request.path_info:
             raise Http404
-        if "%00" in request.META["QUERY_STRING"] and not request.path_info.startswith(PREFIX):
+        if "%00" in request.META["QUERY_STRING"] and not problems.answers(request):
             raise BadRequest("The query has a NUL.")
         key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
         if key is not None and not credentials.is_session_key(key):

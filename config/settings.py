@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from config import cache, logs, schedule
+from config import cache, logs, openapi, schedule
 from config.connections import (
     POSTGRESQL,
     SQLITE,
@@ -335,33 +335,16 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     # JSON is all there is to ask for; ?format=xml would be a 404.
     "URL_FORMAT_OVERRIDE": None,
-    # OPTIONS describes nothing: the schema does.
-    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_METADATA_CLASS": "api.negotiation.AllowedMethods",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.negotiation.Negotiation",
     "LIST_SERIALIZER_ERRORS_AS_DICT": True,
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "api.schema.Operations",
     "DEFAULT_THROTTLE_CLASSES": ["api.throttling.ApiRate"],
     "EXCEPTION_HANDLER": "api.problems.handle",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 
-SPECTACULAR_SETTINGS: dict[str, Any] = {
-    "TITLE": "Orderwire",
-    "DESCRIPTION": "Orders in, notifications out. Times are RFC 3339 in UTC, errors are problems (RFC 9457).",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SCHEMA_PATH_PREFIX": "/api/v1",
-    "TAGS": [{"name": "orders"}, {"name": "notifications"}, {"name": "tickets"}, {"name": "tokens"}],
-    # What is sent and what is given are described apart.
-    "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"Status": "orders.lifecycle.Status"},
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "api.schema.describe_stream",
-        "api.schema.describe_problems",
-        "api.schema.describe_strictness",
-    ],
-}
+SPECTACULAR_SETTINGS: dict[str, Any] = openapi.SETTINGS
 
 # -- Language, time, logs ------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from django.urls import include, path
 
 from api.documents import asyncapi
 
+handler404 = "config.errors.not_found"
 handler500 = "config.errors.server_error"
 
 urlpatterns = [

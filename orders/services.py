@@ -55,6 +55,11 @@ class VersionMismatch(OrderError):
 
     code = "version_mismatch"
 
+    def __init__(self, detail: str, *, version: int) -> None:
+        """`version` is the one that the order is at."""
+        super().__init__(detail)
+        self.version = version
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -174,7 +179,8 @@ def update_order(
     locked = Order.objects.select_related("customer").select_for_update(of=("self",), no_key=True).get(pk=order.pk)
     if versions is not None and locked.version not in versions:
         expected = " or ".join(map(str, sorted(versions)))
-        raise VersionMismatch(f"Order {locked.number} is at version {locked.version}, not {expected}.")
+        detail = f"Order {locked.number} is at version {locked.version}, not {expected}."
+        raise VersionMismatch(detail, version=locked.version)
     if to is None:
         for name, value in (fields or {}).items():
             setattr(locked, name, value)

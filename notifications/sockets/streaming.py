@@ -45,8 +45,12 @@ class EventStream:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         credential: Credential | CloseCode = scope["credential"]
         headers = headers_of(scope)
+        if scope["method"] == "OPTIONS":
+            await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", b"GET, OPTIONS")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
         if scope["method"] != "GET":
-            await _refuse(send, HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", {"Allow": "GET"})
+            await _refuse(send, HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", {"Allow": "GET, OPTIONS"})
             return
         if isinstance(credential, CloseCode) and credential in STATUS:
             status = STATUS[credential]

@@ -60,7 +60,8 @@ PAGES: Table = {
     "login": {"GET": (None, (200, 302, 302, 302))},
     "logout": {"POST": ({}, (302, 302, 302, 302))},
 }
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+#: OPTIONS tells which of these there are, and nothing else: test_clients.py.
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 
 
 def patterns(resolver: Any = None, namespace: str = "") -> Iterator[tuple[str, URLPattern]]:

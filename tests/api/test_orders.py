@@ -170,7 +170,7 @@ def test_an_order_that_is_known_is_not_sent_again(as_alice: Api, order: Order):
     assert as_alice.get("orders/SO-1", If_None_Match=tag).json["status"] == "shipped"
 
 
-@pytest.mark.parametrize("stale", ['"7"', 'W/"1"', '"01"', '"2", "3"', f'"{"9" * 5_000}"', '"abc"', "nonsense", '""'])
+@pytest.mark.parametrize("stale", ['"7"', 'W/"1"', '"01"', '"2", "3"', f'"{"9" * 5_000}"', '"abc"', '""'])
 def test_an_update_of_what_is_no_longer_so_is_412(as_staff: Api, order: Order, stale: str):
     answer = as_staff.patch("orders/SO-1", {"status": "shipped"}, If_Match=stale)
     assert (answer.status, answer.code) == (412, "version_mismatch")
