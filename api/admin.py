@@ -14,8 +14,10 @@ from django.utils import timezone
 from knox.models import AuthToken, get_digest_token
 from knox.settings import CONSTANTS
 
+from api import tokens
 from api.accounts import GroupAdmin, UserAdmin
 from api.management.commands.create_token import DEFAULT_DAYS, MAX_DAYS
+from api.models import TokenName, printable
 from notifications.access.delegation import may_act_for
 
 __all__ = ["GroupAdmin", "TokenAdmin", "UserAdmin"]  # Django looks for all of the admin in this module
@@ -24,8 +26,11 @@ admin.site.unregister(AuthToken)  # knox's shows the token in a message, and so 
 
 
 class TokenForm(forms.ModelForm):
-    """Whose token, and for how long."""
+    """Whose token, what it is for, and for how long."""
 
+    name = forms.CharField(
+        max_length=TokenName.MAX_LENGTH, required=False, validators=[printable], help_text="What it is for."
+    )
     days = forms.IntegerField(min_value=1, max_value=MAX_DAYS, initial=DEFAULT_DAYS, help_text="Until it expires.")
 
     class Meta:
@@ -54,16 +59,24 @@ class TokenForm(forms.ModelForm):
 
 @admin.register(AuthToken)
 class TokenAdmin(admin.ModelAdmin):
-    list_display = ("token_key", "user", "created", "expiry")
-    list_select_related = ("user",)
+    list_display = ("token_key", "name", "user", "created", "expiry")
+    list_select_related = ("user", "label")
     list_filter = ("expiry",)
-    search_fields = ("token_key", "user__username")
+    search_fields = ("token_key", "label__name", "user__username")
     ordering = ("-created", "digest")
-    fields = ("token_key", "user", "created", "expiry")
+    fields = ("token_key", "name", "user", "created", "expiry")
+    readonly_fields = ("name",)
     raw_id_fields = ("user",)
 
     def get_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> Any:
-        return ("user", "days") if obj is None else self.fields
+        return ("user", "name", "days") if obj is None else self.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: AuthToken | None = None) -> Any:
+        return () if obj is None else self.readonly_fields
+
+    @admin.display(ordering="label__name")
+    def name(self, token: AuthToken) -> str:
+        return token.label.name if hasattr(token, "label") else ""
 
     def get_form(self, request: HttpRequest, obj: AuthToken | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None:
@@ -75,6 +88,7 @@ class TokenAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: AuthToken, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        tokens.call(obj, form.cleaned_data["name"])
         obj.secret = form.secret
 
     def response_add(self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None) -> HttpResponse:

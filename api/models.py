@@ -1,11 +1,12 @@
-"""Which requests have been answered already: knowledge of HTTP and of no business, and so the one table of this room.
+"""What is known of calls and of no business: which requests have been answered already, and what tokens are called.
 
-Only `idempotency` reads and writes it; `tasks` deletes what has expired.
+Only `idempotency` reads and writes its keys; `tasks` deletes what has expired. `tokens` says who names a token.
 """
 
 from __future__ import annotations
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 
 
@@ -30,3 +31,22 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+def printable(name: str) -> None:
+    """Refuse what would break a line of the log."""
+    if not name.isprintable():
+        raise ValidationError("A name is printable and on one line.", code="not_printable")
+
+
+class TokenName(models.Model):
+    """What its maker calls a token: what it is for. Given with the token, and never changed; many have none."""
+
+    #: As much as a line of the log has room for.
+    MAX_LENGTH = 64
+
+    token = models.OneToOneField("knox.AuthToken", on_delete=models.CASCADE, primary_key=True, related_name="label")
+    name = models.CharField(max_length=MAX_LENGTH, validators=[printable])
+
+    def __str__(self) -> str:
+        return self.name

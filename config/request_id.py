@@ -57,13 +57,16 @@ class Identified:
 
 
 class CallLog:
-    """Django middleware: one line of the log for each call of the API.
+    """Django middleware: one line of the log for each call of the API, with the name of the token if it has one.
 
     Django served without `Identified`, as by its test client, gets the request's id here.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        from api import tokens  # whose models are not there yet when the log's filter below is made
+
         self.get_response = get_response
+        self.name_of = tokens.name_of
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         known = usable(request.headers.get(HEADER, ""))
@@ -73,7 +76,9 @@ class CallLog:
             if request.path.startswith("/api/"):
                 # The access log has neither the id nor what Django made of the path. No query: it may hold secrets.
                 path = escape_uri_path(request.path)
-                logger.info("%s %s %s", request.method, path, response.status_code)
+                name = self.name_of(getattr(request, "auth", None))
+                by = f" by {name!r}" if name else ""
+                logger.info("%s %s %s%s", request.method, path, response.status_code, by)
         finally:
             request_id.reset(token)
         response[HEADER] = known

@@ -7,6 +7,8 @@ from django.contrib.auth.models import AbstractUser
 from django.test import Client
 from knox.models import AuthToken
 
+from api import tokens
+
 JSON = "application/json"
 
 
@@ -17,7 +19,8 @@ class Api:
         self.client = Client()
         self.headers: dict[str, str] = {}
         if user is not None:
-            _, token = AuthToken.objects.create(user)
+            known, token = AuthToken.objects.create(user)
+            tokens.name_of(known)  # which a process asks for once, with the first call
             self.headers["Authorization"] = f"Bearer {token}"
 
     def call(self, method: str, path: str, body: Any = None, *, content_type: str = JSON, **headers: str) -> "Answer":

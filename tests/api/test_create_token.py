@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from knox.models import AuthToken
 
 from notifications.access import credentials
+from tests.api.client import Api
 
 
 def create(*words: str) -> str:
@@ -29,6 +30,18 @@ def test_a_system_gets_an_account_with_the_named_permissions_and_no_password(db:
     assert User.objects.get(username="back-end").get_all_permissions() == {*names, "orders.change_order"}
 
 
+def test_the_first_account_of_a_shop_may_do_what_its_systems_do_every_day(alice: AbstractUser):
+    api = Api(None)
+    api.headers["Authorization"] = f"Bearer {create('erp', '--create', '--permissions', 'api', '--name', ' nightly ')}"
+    assert [token["name"] for token in api.get("tokens").json["results"]] == ["nightly"]
+    assert api.post("orders", {"number": "SO-1", "customer": "alice"}).status == 201
+    assert api.patch("orders/SO-1", {"status": "processing"}).status == 200
+    assert api.post("tickets", {"customer": "alice"}).status == 201
+    assert len(api.get("orders").json["results"]) == 1
+    # Not every step, whatever the lifecycle says.
+    assert api.patch("orders/SO-1", {"status": "returned", "note": "Sorry"}).code == "illegal_transition"
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -38,7 +51,10 @@ def test_a_system_gets_an_account_with_the_named_permissions_and_no_password(db:
         ["Alice"],
         ["Alice", "--create"],
         ["back-end", "--create", "--permissions", "orders.view_ordr"],
+        ["back-end", "--create", "--permissions", "app"],
         ["back-end", "--create", "--days", "0"],
+        ["back-end", "--create", "--name", "n" * 65],
+        ["back-end", "--create", "--name", "two\nlines"],
     ],
 )
 def test_what_cannot_be_made_as_it_is_named_is_not_made(words: list[str], alice: AbstractUser):

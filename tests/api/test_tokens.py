@@ -6,9 +6,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser, Permission
 from django.contrib.sessions.models import Session
+from django.core.exceptions import ValidationError
 from django.test import Client
 from knox.models import AuthToken
 
+from api import tokens
 from tests.api.client import Api
 
 
@@ -39,6 +41,28 @@ def test_nobody_revokes_a_token_of_somebody_else(as_bob: Api, as_alice: Api):
     assert as_alice.get("tokens").status == 200
 
 
+def test_a_token_has_the_name_that_its_maker_gave_it(as_alice: Api, alice: AbstractUser):
+    named = Api(None)
+    named.headers["Authorization"] = f"Bearer {tokens.create(alice, days=1, name='warehouse scanner')}"
+    assert [token["name"] for token in named.get("tokens").json["results"]] == ["warehouse scanner", ""]
+
+
+def test_the_log_tells_which_token_has_called(alice: AbstractUser, as_bob: Api, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", logger="config.request_id")
+    named = Api(None)
+    named.headers["Authorization"] = f"Bearer {tokens.create(alice, days=1, name='warehouse scanner')}"
+    for api in (named, as_bob):
+        api.get("orders")
+    assert caplog.messages == ["GET /api/v1/orders 200 by 'warehouse scanner'", "GET /api/v1/orders 200"]
+
+
+@pytest.mark.parametrize("name", ["n" * 65, "two\nlines", "\x1b[31m", "\u202e"])
+def test_a_name_that_would_break_a_list_or_a_log_is_refused(alice: AbstractUser, name: str):
+    with pytest.raises(ValidationError):
+        tokens.create(alice, days=1, name=name)
+    assert not AuthToken.objects.exists()
+
+
 @pytest.fixture
 def admin(staff: Any) -> Client:
     """Staff, who may make tokens, in the admin."""
@@ -48,7 +72,8 @@ def admin(staff: Any) -> Client:
     return client
 
 
-ADD = "/admin/knox/authtoken/add/"
+LIST = "/admin/knox/authtoken/"
+ADD = f"{LIST}add/"
 
 
 def test_the_admin_shows_a_new_token_this_once(admin: Client, alice: Any):
@@ -71,6 +96,18 @@ def test_the_admin_shows_a_new_token_this_once(admin: Client, alice: Any):
 def may(user: Any, *permissions: str) -> Any:
     user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
     return get_user_model().objects.get(pk=user.pk)  # which has looked up no permission yet
+
+
+def test_the_admin_names_tokens_and_finds_them_by_their_names(admin: Client, alice: Any, bob: Any):
+    for user, name in ((alice, "warehouse scanner"), (bob, "")):
+        admin.post(ADD, {"user": user.pk, "days": 30, "name": name})
+    [token] = AuthToken.objects.filter(user=alice)
+    for page in (LIST, f"{LIST}?q=scanner", f"{LIST}{token.digest}/change/"):
+        assert "warehouse scanner" in admin.get(page).content.decode()
+    assert "bob" not in admin.get(f"{LIST}?q=scanner").content.decode()
+    refused = admin.post(ADD, {"user": alice.pk, "days": 30, "name": "n" * 65})
+    assert "at most 64 characters" in refused.content.decode()
+    assert AuthToken.objects.filter(user=alice).count() == 1
 
 
 MORE = {

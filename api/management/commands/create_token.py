@@ -1,11 +1,12 @@
 """`manage.py create_token USER`: print a Bearer token, alone on its line, so that a script can take it.
 
-With `--create` also the account of a system, which has a token and no password: `--permissions` says what it may do.
+With `--create` also the account of a system, which has a token and no password: `--permissions` says what it may do,
+`--name` what the token is for.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -13,13 +14,19 @@ from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
-from knox.models import AuthToken
+
+from api import tokens
 
 from orders import customers
 
 #: Tokens of systems live long, and are revoked when they are no longer needed.
 DEFAULT_DAYS = 365
 MAX_DAYS = 3650
+#: What a name without a dot stands for. `api` is what a shop's systems need every day; to delete orders, or to set any
+#: status, is more than that.
+PRESETS = {
+    "api": ("orders.view_order", "orders.add_order", "orders.change_order", "notifications.issue_ticket"),
+}
 
 
 class Command(BaseCommand):
@@ -36,17 +43,24 @@ class Command(BaseCommand):
             nargs="+",
             default=[],
             metavar="APP.NAME",
-            help="what the user may do from now on, beside what they may already: orders.view_order, say",
+            help="what the user may do from now on, beside what they may already: orders.view_order, say, "
+            "or api for what a shop's systems need",
         )
+        parser.add_argument("--name", default="", help="what the token is for, in lists and in the log")
 
     @transaction.atomic
-    def handle(self, *args: Any, user: str, days: int, create: bool, permissions: list[str], **options: Any) -> None:
+    def handle(
+        self, *args: Any, user: str, days: int, create: bool, permissions: list[str], name: str, **options: Any
+    ) -> None:
         if not 1 <= days <= MAX_DAYS:
             raise CommandError(f"--days is a number from 1 to {MAX_DAYS}.")
-        granted = [_permission(name) for name in permissions]
+        granted = [_permission(one) for one in _spelled_out(permissions)]
         owner = _user(user, create=create)
         owner.user_permissions.add(*granted)
-        _, token = AuthToken.objects.create(owner, expiry=timedelta(days=days))
+        try:
+            token = tokens.create(owner, days=days, name=name)
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from None
         self.stdout.write(token)
 
 
@@ -70,6 +84,11 @@ def _user(name: str, *, create: bool) -> Any:
         raise CommandError(" ".join(error.messages)) from None
     made.save()
     return made
+
+
+def _spelled_out(permissions: Iterable[str]) -> Iterable[str]:
+    for name in permissions:
+        yield from PRESETS.get(name, (name,))
 
 
 def _permission(name: str) -> Permission:
