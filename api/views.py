@@ -6,7 +6,6 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, status
@@ -31,7 +30,7 @@ from api.serializers import (
 from orders import numbers, services
 from orders.bulk import Line, change_statuses
 from orders.models import Order
-from orders.selectors import history_of, orders_visible_to
+from orders.selectors import history_of, order_visible_to, orders_visible_to
 
 
 @extend_schema_view(
@@ -59,7 +58,7 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         return narrowed(queryset, self.request.query_params)
 
     def get_object(self) -> Order:
-        order: Order = get_object_or_404(self.get_queryset(), number=self.kwargs["number"])
+        order = order_visible_to(self.request.user, self.kwargs["number"])
         self.check_object_permissions(self.request, order)
         return order
 

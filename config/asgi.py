@@ -62,7 +62,7 @@ async def watched(state: dict[str, Any]) -> AsyncIterator[None]:
 sockets = [path("ws/board", TopicConsumer.as_asgi(topic=board.name)), *websocket_urlpatterns]
 threads = WebThreads(settings.WEB_THREADS)
 http = Bodies(URLRouter(http_urlpatterns(LogInQueue(Bridge(django_application, threads)))))
-database.bound_statements()
+database.tend_connections()
 
 application = ProtocolTypeRouter(
     {

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from orders.messages import MAX_CLIENT_ID, MAX_TEXT, Conversation, Message, Side
 from orders.models import Order
-from orders.selectors import orders_visible_to
+from orders.selectors import order_visible_to
 from orders.services import OrderError
 from orders.shapes import FORBIDDEN
 from orders.signals import message_written
@@ -66,7 +66,7 @@ class Written:
 
 def order_numbered(number: str, user: Any) -> Order:
     """The order, for somebody who may see it. Raises `Order.DoesNotExist`, also for somebody else's."""
-    return orders_visible_to(user).get(number=number)
+    return order_visible_to(user, number)
 
 
 def side_of(user: Any, order: Order) -> Side | None:

@@ -9,10 +9,12 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, User
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from orders import customers, numbers
+from orders.compiled import CompiledQuery
 from orders.history import AS_IT_HAPPENED
 from orders.lifecycle import CLOSED
 from orders.models import Order, StatusChange
@@ -22,11 +24,42 @@ from orders.shapes import lines_of, link_of, object_of
 def orders_visible_to(user: User | AnonymousUser) -> QuerySet[Order]:
     """All orders if the user has `orders.view_order`, otherwise the user's own; none if nobody is logged in."""
     orders = Order.objects.select_related("customer")
-    if user.is_active and user.has_perm("orders.view_order"):
+    if _may_see_all(user):
         return orders
     if user.is_authenticated and user.is_active:
         return orders.filter(customer=user.pk)
     return orders.none()
+
+
+def order_visible_to(user: User | AnonymousUser, number: str) -> Order:
+    """The one among `orders_visible_to` with that number. Raises `Order.DoesNotExist`.
+
+    Each request for an order or its change begins with it, hence the compiled query. Of the customer it reads the name.
+    """
+    *columns, username = _ORDER.row(numbers.spelled(number)) or (None,)
+    if columns:
+        order = Order.from_db(DEFAULT_DB_ALIAS, _COLUMNS, columns)
+        if _may_see_all(user) or (user.is_active and order.customer_id == user.pk):
+            users = get_user_model()
+            order.customer = users.from_db(
+                DEFAULT_DB_ALIAS, [users._meta.pk.attname, users.USERNAME_FIELD], [order.customer_id, username]
+            )
+            return order
+    raise Order.DoesNotExist(f"There is no order {number} that {user} may see.")
+
+
+_COLUMNS = [field.attname for field in Order._meta.concrete_fields]
+_ORDER = CompiledQuery(
+    lambda: (
+        Order.objects.order_by()
+        .filter(number="")
+        .values_list(*_COLUMNS, f"customer__{get_user_model().USERNAME_FIELD}")
+    )
+)
+
+
+def _may_see_all(user: User | AnonymousUser) -> bool:
+    return user.is_active and user.has_perm("orders.view_order")
 
 
 def orders_of(user: User | AnonymousUser) -> QuerySet[Order]:

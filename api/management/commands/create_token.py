@@ -16,7 +16,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from api import tokens
-
 from orders import customers
 
 #: Tokens of systems live long, and are revoked when they are no longer needed.
