@@ -118,10 +118,10 @@ class _Batch:
             if effect.entry not in history:
                 history.append(effect.entry)
         self.corrected |= {entry.pk: entry for entry in effect.corrected}
-        if order.advance_from(before):
+        if changed := order.advance_from(before):
             self.changed.add(line.number)
             what, note = (What.STATUS_CHANGED, line.note) if effect.moved else (What.UPDATED, "")
-            self.news.append(News(what, order, at=self.now, note=note, notify=line.notify))
+            self.news.append(News(what, order, at=self.now, note=note, notify=line.notify, changed=changed))
         return Outcome(order=order, applied=effect.applied, ignored=effect.ignored)
 
     def write(self) -> None:

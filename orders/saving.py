@@ -79,9 +79,14 @@ class Saving:
         before = self.known[-1]
         return Row({**(before.columns if before.exists else {}), **{name: columns[name] for name in self.written}})
 
-    def changed(self) -> list[str]:
-        """The names of the order's fields that it changes, in alphabetical order."""
-        return sorted(name.removesuffix("_id") for name in self.written if name not in (*STAMP, "status_since"))
+    def changed(self, columns: Mapping[str, Any]) -> list[str]:
+        """The names of the order's fields that it changes, in alphabetical order; `columns` are the instance's."""
+        return _differing(self.known[-1].columns, columns, self.written)
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """The names of the fields in which two states differ, but for the stamp, in alphabetical order."""
+    return sorted(name.removesuffix("_id") for name in names if name not in STAMP and before[name] != after[name])
 
 
 class RecordedModel(models.Model):
@@ -310,12 +315,12 @@ class RecordedModel(models.Model):
 
     # For `bulk`, which holds the locks of the rows and writes many in one statement.
 
-    def advance_from(self, before: Self) -> bool:
-        """Count the version up in memory, as `save` would. Gives whether anything differs from what was before."""
+    def advance_from(self, before: Self) -> list[str]:
+        """Count the version up in memory, as `save` would. Gives the names of the fields that differ from before."""
         self._normalise()
-        differs = self._columns() != before._columns()
-        self.version += differs
-        return differs
+        differing = _differing(before._columns(), self._columns(), self.VERSIONED)
+        self.version += bool(differing)
+        return differing
 
     @classmethod
     def save_advanced(cls, instances: Sequence[Self]) -> None:
@@ -349,7 +354,8 @@ def record_save(*, instance: RecordedModel, raw: bool = False, **_: Any) -> None
     instance._known = (*saving.known, saving.result(instance._columns()))
     change = saving.change
     if saving.from_status == instance.status:
-        tell([News(What.UPDATED, instance, at=instance.updated_at, notify=change.notify, changed=saving.changed())])
+        changed = saving.changed(instance._columns())
+        tell([News(What.UPDATED, instance, at=instance.updated_at, notify=change.notify, changed=changed)])
         return
     entry = change.made or change.entry(instance, from_status=saving.from_status)
     what = What.STATUS_CHANGED if saving.from_status else What.CREATED

@@ -84,7 +84,7 @@ def world(prefix: str) -> Any:
             for order in orders
         ],
         [
-            (frame["kind"], frame["note"], timeless(frame["order"]))
+            (frame["kind"], frame["note"], frame.get("changed"), timeless(frame["order"]))
             for frame in map(
                 json.loads,
                 Notification.objects.filter(stream__user__username=prefix).values_list("frame", flat=True),
