@@ -8,13 +8,14 @@ up is dropped without a close frame.
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
 from config.server.admission import connections, logger
 from config.server.clients import Seldom, address_of
+from config.server.waiting import Gate, Inbox
 
 #: Frames at once, and in each second in the long run. A consumer closes after some 40 messages in 10 s, and says why;
 #: this is beyond.
@@ -40,6 +41,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.queue = Inbox()  # type: ignore[assignment]  # what uvicorn uses of its queue and of its event
+        self.writable = Gate()  # type: ignore[assignment]
         self._frames_left, self._bytes_left = float(FRAMES), float(BYTES)
         self._counted_at = self.loop.time()
         self._end_timer: TimerHandle | None = None
@@ -119,8 +122,19 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.close":
             self.writable.set()
         await super().send(message)
-        if message["type"] == "websocket.accept" and not self.transport.is_closing():
-            self.transport.resume_reading()
+        if message["type"] == "websocket.accept":
+            self._forget_handshake()
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def _forget_handshake(self) -> None:
+        """Let go of the heads of the request and of the answer: 8 KiB of a browser's that nobody reads any more.
+
+        The parser holds the request as long as the connection lasts, and so does each ASGI application the scope.
+        """
+        self.request.headers.clear()
+        self.response.headers.clear()
+        cast(list[Any], self.scope["headers"]).clear()
 
     async def run_asgi(self) -> None:
         try:

@@ -47,7 +47,9 @@ class Authentication:
         except Error as error:
             logger.warning("A handshake cannot be checked: %r", error)
             credential = CloseCode.BUSY
-        await self.inner({**scope, "credential": credential}, receive, send)
+        # Into the very scope: a copy would last as long as the connection.
+        scope["credential"] = credential
+        await self.inner(scope, receive, send)
 
     async def authenticate(self, scope: dict[str, Any]) -> Credential | CloseCode:
         """The first kind of credential that is there decides, also if it is a bad one."""

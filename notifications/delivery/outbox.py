@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 #: Bounds of what may wait for one client, beside the 64 KiB that the transport itself buffers. Enough for a burst on a
@@ -27,8 +26,8 @@ class Outbox:
     def __init__(self, send: Send, drained: Callable[[], None]) -> None:
         self._send = send
         self._drained = drained
-        #: The frames, the oldest first. To look at.
-        self.waiting: deque[str] = deque()
+        #: The frames, the oldest first. To look at. A list, since an empty deque weighs 600 bytes in each idle socket.
+        self.waiting: list[str] = []
         self._characters = 0
         self._waker: asyncio.Future[None] | None = None
         #: Seconds (`time.monotonic`) since which a frame waits without being taken; None when nothing waits.
@@ -69,7 +68,7 @@ class Outbox:
                 # The frame stays queued until it is taken, so that the bound counts it.
                 frame = waiting[0]
                 await self._send(frame)
-                waiting.popleft()
+                del waiting[0]
                 self._characters -= len(frame)
                 self.stalled_since = time.monotonic() if waiting else None
             self._drained()
