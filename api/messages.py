@@ -10,6 +10,7 @@ import re
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,11 +25,16 @@ from orders.models import Order
 from orders.selectors import rfc3339
 
 
+@extend_schema_field({"type": "string", "maxLength": MAX_CLIENT_ID, "pattern": "^[ -~]+$"})
+class ClientId(Text):
+    """Printable ASCII."""
+
+
 class NewMessageSerializer(StrictSerializer):
     """A POST."""
 
     text = Text(max_length=MAX_TEXT, help_text="What the customer and the staff read; line breaks are kept.")
-    client_id = Text(
+    client_id = ClientId(
         max_length=MAX_CLIENT_ID,
         trim_whitespace=False,
         required=False,

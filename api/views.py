@@ -162,6 +162,7 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         methods=["GET"],
         operation_id="list_messages",
         summary="The conversation about an order, newest first",
+        description="Customers read their own, staff with the permission to view orders read all.",
         parameters=[NUMBER],
         responses=messages.MessageSerializer(many=True),
     )
