@@ -8,7 +8,7 @@ from typing import Any
 HOURLY = 3600.0
 
 
-def beat(*, delay_notices: bool) -> dict[str, dict[str, Any]]:
+def beat(*, delay_notices: bool, order_retention: bool) -> dict[str, dict[str, Any]]:
     """`CELERY_BEAT_SCHEDULE`, as far as the settings want it."""
     tasks = {
         "trim": "notifications.trim",
@@ -17,4 +17,6 @@ def beat(*, delay_notices: bool) -> dict[str, dict[str, Any]]:
     }
     if delay_notices:
         tasks["delays"] = "orders.announce_delays"
+    if order_retention:
+        tasks["old-orders"] = "orders.delete_old_orders"
     return {name: {"task": task, "schedule": HOURLY} for name, task in tasks.items()}

@@ -201,7 +201,9 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 
 #: Whether a customer is told that the day of `estimated_delivery` has passed and the order has not arrived.
 DELAY_NOTICES: bool = read(flag, "DELAY_NOTICES", True)
-CELERY_BEAT_SCHEDULE = schedule.beat(delay_notices=DELAY_NOTICES)
+#: Days after which a closed order is deleted; without it none ever is.
+ORDER_RETENTION_DAYS: int | None = read(partial(positive, at_most=36_500), "ORDER_RETENTION_DAYS", None)
+CELERY_BEAT_SCHEDULE = schedule.beat(delay_notices=DELAY_NOTICES, order_retention=ORDER_RETENTION_DAYS is not None)
 
 # -- The stream and its sockets ------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from celery import shared_task
 from django.db import OperationalError
 
-from orders import delays, services
+from orders import delays, retention, services
 from orders.models import Order
 
 
@@ -43,3 +43,9 @@ def change_status(number: str, to: str, *, occurred_at: str | None = None, note:
 def announce_delays() -> int:
     """Tell customers of orders whose promised day is over and that have not arrived; gives their number."""
     return delays.announce_delays()
+
+
+@shared_task(name="orders.delete_old_orders")
+def delete_old_orders() -> int:
+    """Delete the orders that are closed for longer than `ORDER_RETENTION_DAYS`; gives their number."""
+    return retention.delete_old_orders()

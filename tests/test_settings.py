@@ -83,6 +83,7 @@ REFUSED: list[tuple[str, str | None]] = [
     ("TIME_ZONE", "Berlin"),
     ("TIME_ZONE", "../etc/passwd"),
     ("DELAY_NOTICES", "sometimes"),
+    ("ORDER_RETENTION_DAYS", "0"),
     ("DRAIN_SECONDS", "nan"),
     ("DRAIN_SECONDS", "86400"),
     ("MAX_SOCKETS", "1e3"),
