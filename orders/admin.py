@@ -17,7 +17,7 @@ from django.forms import HiddenInput, IntegerField, JSONField, ModelForm
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from orders import services
+from orders import conversation, services
 from orders.lifecycle import Status
 from orders.models import Change, Order, StaleOrder, StatusChange
 from orders.shapes import check_items, check_metadata, check_values
@@ -108,6 +108,19 @@ class OrderForm(ModelForm):
         return fields
 
 
+class WaitingFilter(admin.SimpleListFilter):
+    """Orders whose customers wait for an answer. What they wrote is on the order's page, for staff who may reply."""
+
+    title = "conversation"
+    parameter_name = "waiting"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("true", "Waits for an answer")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        return conversation.waiting(queryset) if self.value() == "true" else queryset
+
+
 @admin.register(Order)
 class OrderAdmin(admin.ModelAdmin):
     list_display = (
@@ -120,7 +133,7 @@ class OrderAdmin(admin.ModelAdmin):
         "estimated_delivery",
     )
     form = OrderForm
-    list_filter = ("status", "carrier")
+    list_filter = ("status", WaitingFilter, "carrier")
     list_select_related = ("customer",)
     search_fields = ("number", f"customer__{get_user_model().USERNAME_FIELD}", "tracking_number")
     date_hierarchy = "placed_at"

@@ -25,6 +25,7 @@ export class Conversation extends EventTarget {
 
   /** What is kept of it; rejects with an `Error` that has `code` and, where it may be tried again, `retryAfter` seconds. */
   async say(text, id = newId(this.#env)) {
+    this.#typed = -TYPING; // What is typed next is another message.
     const live = this.#feed.transport === "websocket" && ["live", "catching-up"].includes(this.#feed.state);
     return (live && (await this.#overSocket(text, id))) || this.#overHttp(text, id);
   }

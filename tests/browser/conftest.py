@@ -56,6 +56,11 @@ class BackOffice:
         order: dict[str, Any] = answer.json()
         return order
 
+    async def say(self, number: str, text: str) -> None:
+        """Write about an order."""
+        answer = await self._http.post(f"/api/v1/orders/{number}/messages", json={"text": text})
+        assert answer.status_code == 201, answer.text
+
     async def close(self) -> None:
         await self._http.aclose()
 

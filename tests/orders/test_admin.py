@@ -8,7 +8,7 @@ from django.db.models.signals import pre_save
 from django.test import Client
 from django.urls import reverse
 
-from orders import services
+from orders import conversation, services
 from orders.lifecycle import Status
 from orders.models import Order, StatusChange
 from tests.orders.conftest import make_order, newest_change
@@ -149,3 +149,11 @@ def test_an_order_can_be_added_and_its_history_names_who_did(desk: Client, staff
     answer = desk.post(reverse("admin:orders_order_add"), data)
     assert answer.status_code == 302, answer.context["adminform"].errors
     assert [(change.to_status, change.actor) for change in Order.objects.get().history.all()] == [("pending", staff)]
+
+
+def test_orders_that_wait_for_an_answer_can_be_listed(desk: Client, alice: User, order: Order):
+    make_order("SO-2")
+    conversation.write(order=order, author=alice, text="Where is it?")
+    listed = desk.get(ORDERS, {"waiting": "true"}).content.decode()
+    assert "SO-1" in listed
+    assert "SO-2" not in listed
