@@ -15,7 +15,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from api import problems
-from api.fields import Flag, Moment, Number, Text, WebAddress
+from api.fields import Clearable, Flag, Moment, Number, WebAddress
 from api.serializers import StrictSerializer
 from notifications.problems import members
 from orders.bulk import Line
@@ -35,11 +35,11 @@ class LineSerializer(StrictSerializer):
     number = Number()
     status = serializers.ChoiceField(choices=Status.choices)
     occurred_at = Moment(required=False)
-    note = Text(max_length=500, allow_blank=True, required=False)
+    note = Clearable(max_length=500)
     notify = Flag(required=False)
-    carrier = Text(max_length=64, allow_blank=True, required=False)
-    tracking_number = Text(max_length=64, allow_blank=True, required=False)
-    tracking_url = WebAddress(max_length=500, allow_blank=True, required=False)
+    carrier = Clearable(max_length=64)
+    tracking_number = Clearable(max_length=64)
+    tracking_url = WebAddress(max_length=500)
     estimated_delivery = serializers.DateField(allow_null=True, required=False)
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 from django.core.validators import ProhibitNullCharactersValidator, URLValidator
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from orders import numbers
 from orders.customers import MAX_NAME, check_characters, spelled
 from orders.selectors import rfc3339
+from orders.shapes import MAX_QUANTITY
 
 
 class Text(serializers.CharField):
@@ -68,7 +70,17 @@ class StoredName(UserName):
         return Text.to_internal_value(self, data)
 
 
-class WebAddress(Text):
+class Clearable(Text):
+    """A string that may be empty. null empties it: many systems have no other word for nothing."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_blank": True, "allow_null": True, "required": False, **kwargs})
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        return (True, "") if data is None else super().validate_empty_values(data)
+
+
+class WebAddress(Clearable):
     """An http or https URL. Pages make links of it, so no other scheme may come in."""
 
     default_error_messages = {"invalid": "Enter a valid http or https URL."}
@@ -85,6 +97,29 @@ class Whole(serializers.IntegerField):
         if isinstance(data, bool) or not (isinstance(data, int) or (isinstance(data, float) and data.is_integer())):
             self.fail("invalid")
         return super().to_internal_value(int(data))
+
+
+@extend_schema_field({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_QUANTITY})
+class Quantity(serializers.Field):
+    """How many, or how much, of something: a number as it was sent, 2 or 0.5, and not a string that looks like one."""
+
+    default_error_messages = {
+        "invalid": "A number is needed, such as 2 or 0.5.",
+        "min_value": "Ensure this value is greater than 0.",
+        "max_value": f"Ensure this value is less than or equal to {MAX_QUANTITY}.",
+    }
+
+    def to_internal_value(self, data: Any) -> int | float:
+        if not isinstance(data, int | float) or isinstance(data, bool):
+            self.fail("invalid")
+        if data <= 0:
+            self.fail("min_value")
+        if data > MAX_QUANTITY:
+            self.fail("max_value")
+        return data
+
+    def to_representation(self, value: float) -> int | float:
+        return value
 
 
 class Digits(serializers.IntegerField):

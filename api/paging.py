@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode
 
@@ -21,7 +22,9 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from api.fields import Digits
+from notifications.log.stream import PAGE_CHARACTERS
 from orders.models import Order
+from orders.shapes import characters_of
 
 #: How many orders a cursor can leave out: a URL with that many keys has some 3,000 characters.
 MAX_WITHOUT = 100
@@ -104,13 +107,14 @@ class OrderPages(CursorPagination):
     page_size_query_param = "limit"
     max_page_size = 200
     cursor_query_description = "From `next` or `previous` of a page; opaque."
-    page_size_query_description = "Orders on a page, 50 unless told, 200 at most."
+    page_size_query_description = "Orders on a page, 50 unless told, 200 at most, and fewer if they are very long."
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         size = self.get_page_size(request)
         cursor = self.read_cursor(request)
         found = list((cursor.within(queryset) if cursor else queryset.order_by(*self.ordering))[: size + 1])
-        page, more = found[:size], len(found) > size
+        page = fitting(found[:size])
+        more = len(found) > len(page)
         self._url = request.build_absolute_uri()
         self._next = self._previous = None
         if cursor is None or not cursor.back:
@@ -172,6 +176,12 @@ class OrderPages(CursorPagination):
                 "results": schema,
             },
         }
+
+
+def fitting(orders: list[Order]) -> list[Order]:
+    """The first of the orders, as many as fit into one answer, but one at least."""
+    sizes = accumulate(characters_of(order.items, order.metadata) for order in orders)
+    return orders[: max(1, sum(size <= PAGE_CHARACTERS for size in sizes))]
 
 
 def _beyond(edge: list[Order], cursor: Cursor, *, back: bool) -> Cursor:

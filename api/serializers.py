@@ -12,14 +12,16 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from api.fields import Amount, Flag, Moment, Number, Text, UserName, WebAddress, Whole
+from api.fields import Amount, Clearable, Flag, Moment, Number, Quantity, Text, UserName, WebAddress
 from orders.lifecycle import Status
 from orders.models import Order, StatusChange
+from orders.money import MAX_DECIMALS, MAX_DIGITS
 from orders.selectors import snapshot
 from orders.services import Outcome
-from orders.shapes import MAX_ITEMS, MAX_METADATA, MAX_NAME, MAX_QUANTITY, MAX_SKU
+from orders.shapes import MAX_ITEMS, MAX_METADATA, MAX_NAME, MAX_SKU
 
 #: Unknown fields that are told of.
 MAX_UNKNOWN = 50
@@ -49,23 +51,43 @@ class StrictSerializer(serializers.Serializer):
 class ItemSerializer(StrictSerializer):
     """One line of an order."""
 
-    sku = Text(max_length=MAX_SKU)
+    sku = Text(max_length=MAX_SKU, allow_blank=True, allow_null=True, required=False)
     name = Text(max_length=MAX_NAME)
-    quantity = Whole(min_value=1, max_value=MAX_QUANTITY)
+    quantity = Quantity()
+
+    def to_internal_value(self, data: Any) -> Any:
+        """An `sku` that is null is one that is absent."""
+        return {name: value for name, value in super().to_internal_value(data).items() if value is not None}
+
+
+class Items(serializers.ListSerializer):
+    """The lines of an order; null for none."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation([] if data is None else data)
+
+
+class Metadata(serializers.DictField):
+    """An object; null for an empty one."""
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        return (True, {}) if data is None else super().validate_empty_values(data)
 
 
 class OrderFieldsSerializer(StrictSerializer):
     """The fields that creating and changing an order have in common."""
 
     placed_at = Moment(required=False)
-    carrier = Text(max_length=64, allow_blank=True, required=False)
-    tracking_number = Text(max_length=64, allow_blank=True, required=False)
-    tracking_url = WebAddress(max_length=500, allow_blank=True, required=False)
+    carrier = Clearable(max_length=64)
+    tracking_number = Clearable(max_length=64)
+    tracking_url = WebAddress(max_length=500)
     estimated_delivery = serializers.DateField(allow_null=True, required=False)
-    currency = serializers.RegexField(r"\A[A-Z]{3}\Z", allow_blank=True, required=False)
-    total = Amount(max_digits=12, decimal_places=2, min_value=Decimal(0), allow_null=True, required=False)
-    items = ItemSerializer(many=True, max_length=MAX_ITEMS, required=False)  # type: ignore[call-arg]
-    metadata = serializers.DictField(required=False, help_text="Names and values of the caller's own.")
+    currency = Clearable(validators=[RegexValidator(r"\A[A-Z]{3}\Z", "An ISO 4217 code, such as EUR.")])
+    total = Amount(
+        max_digits=MAX_DIGITS, decimal_places=MAX_DECIMALS, min_value=Decimal(0), allow_null=True, required=False
+    )
+    items = Items(child=ItemSerializer(), max_length=MAX_ITEMS, allow_null=True, required=False)
+    metadata = Metadata(allow_null=True, required=False, help_text="Names and values of the caller's own.")
     status = serializers.ChoiceField(choices=Status.choices, required=False)
     notify = Flag(required=False, help_text="With false the customer's stream does not get this change.")
 
@@ -101,7 +123,7 @@ class OrderUpdateSerializer(OrderFieldsSerializer):
     occurred_at = Moment(
         required=False, help_text="When it happened, if not now: news that come late find their place."
     )
-    note = Text(max_length=500, allow_blank=True, required=False, help_text="Shown to the customer.")
+    note = Clearable(max_length=500, help_text="Shown to the customer.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return with_a_status(attrs, "occurred_at", "note")

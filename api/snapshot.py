@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 
 from api.fields import StoredName
 from api.filters import refuse_blanks
-from api.paging import MAX_WITHOUT, Cursor
+from api.paging import MAX_WITHOUT, Cursor, fitting
 from api.serializers import OrderSerializer, StrictSerializer
 from api.tickets import is_customer, known_customer
 from notifications.access.delegation import ACT_FOR_OTHERS
@@ -90,15 +90,16 @@ def _read(user: Any) -> Snapshot | None:
     orders = orders_of(user)
     with consistent_read():
         position = stream.find(user.pk)
-        newest = list(orders[: NEWEST + 1])
+        found = list(orders[: NEWEST + 1])
+        newest = fitting(found[:NEWEST])
         older_open: list[Order] = []
-        last = newest[NEWEST - 1] if len(newest) > NEWEST else None
+        last = newest[-1] if len(found) > len(newest) else None
         if last is not None:
-            older_open = list(open_orders(Cursor.after(last).within(orders))[:OLDER_OPEN])
+            older_open = fitting(list(open_orders(Cursor.after(last).within(orders))[:OLDER_OPEN]))
     if position is None:
         return None
     rest = None if last is None else Cursor.after(last, without=[order.pk for order in older_open])
-    return Snapshot(position, [*newest[:NEWEST], *older_open], rest)
+    return Snapshot(position, [*newest, *older_open], rest)
 
 
 class SnapshotView(APIView):

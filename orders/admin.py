@@ -55,7 +55,7 @@ def _mover(to: Status) -> Any:
 
 
 #: Characters of a JSON field, far more than its bounds let pass: Python takes its time for numbers of many digits.
-MAX_JSON = 200_000
+MAX_JSON = 500_000
 
 
 class JSONText(JSONField):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from decimal import Decimal
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -23,16 +22,13 @@ from orders.customers import CustomerName
 from orders.history import Change, StatusChange
 from orders.lifecycle import AWAITED, Status
 from orders.messages import Conversation, Message
+from orders.money import MAX_AMOUNT, MAX_DECIMALS, MAX_DIGITS
 from orders.numbers import NumberField
 from orders.saving import RecordedModel, StaleOrder, record_save
 from orders.shapes import Readable, check_items, check_metadata, have_a_year
 
 #: Django looks for the models of an app in this module.
 __all__ = ["Change", "Conversation", "CustomerName", "Message", "Order", "StaleOrder", "StatusChange"]
-
-
-#: The largest that `Order.total` has digits for; NaN is more in PostgreSQL.
-MAX_TOTAL = Decimal("9999999999.99")
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -77,9 +73,13 @@ class Order(RecordedModel):
         validators=[RegexValidator(r"\A[A-Z]{3}\Z", "An ISO 4217 code, such as EUR.")],
     )
     total = models.DecimalField(
-        max_digits=12, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)]
+        max_digits=MAX_DIGITS,
+        decimal_places=MAX_DECIMALS,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
     )
-    # Shown, never queried: a list of {"sku", "name", "quantity"}.
+    # Shown, never queried: a list of {"sku", "name", "quantity"}, the sku perhaps.
     items = models.JSONField(default=list, blank=True, decoder=Readable, validators=[check_items])
     metadata = models.JSONField(default=dict, blank=True, decoder=Readable, validators=[check_metadata])
     #: The promised day of which the customer was told that it was missed: `delays`.
@@ -143,8 +143,9 @@ class Order(RecordedModel):
                 condition=Q(total__isnull=True) | Q(total__gte=0), name="order_total_is_not_negative"
             ),
             # What PostgreSQL has beyond them no Python reads, and one such row would fail every list that it stands in.
+            # NaN is more than any number there.
             models.CheckConstraint(
-                condition=Q(total__isnull=True) | Q(total__lte=MAX_TOTAL), name="order_total_is_a_number"
+                condition=Q(total__isnull=True) | Q(total__lte=MAX_AMOUNT), name="order_total_is_a_number"
             ),
             models.CheckConstraint(
                 condition=Q(estimated_delivery__isnull=True) | Q(estimated_delivery__range=(date.min, date.max)),

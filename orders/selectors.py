@@ -18,6 +18,7 @@ from orders.compiled import CompiledQuery
 from orders.history import AS_IT_HAPPENED
 from orders.lifecycle import CLOSED
 from orders.models import Order, StatusChange
+from orders.money import written
 from orders.shapes import lines_of, link_of, object_of
 
 
@@ -137,7 +138,7 @@ def snapshot(order: Order) -> dict[str, Any]:
         "tracking_url": link_of(order.tracking_url),
         "estimated_delivery": order.estimated_delivery.isoformat() if order.estimated_delivery else None,
         "currency": order.currency,
-        "total": None if order.total is None else f"{Decimal(order.total):.2f}",
+        "total": None if order.total is None else written(Decimal(order.total), order.currency),
         "items": lines_of(order.items),
         "metadata": object_of(order.metadata),
     }

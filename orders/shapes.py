@@ -16,11 +16,15 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 
-#: An order travels whole in every notification of it, so what it may hold is what a phone should have to load: with
-#: these bounds at most some 70 KB, commonly one.
-MAX_ITEMS = 200
-MAX_NAME = 200
+#: An order travels whole in every notification of it. With these bounds it has some 320,000 characters at the very
+#: most, and commonly a thousand: what lists many orders bounds their characters as well (`characters_of`).
+MAX_ITEMS = 500
+MAX_NAME = 500
 MAX_SKU = 64
+#: Characters of a line beside its name: the sku, the quantity and the JSON around them.
+LINE_CHARACTERS = 120
+#: Characters of an order beside its lines and metadata.
+ORDER_CHARACTERS = 2_000
 MAX_QUANTITY = 1_000_000
 MAX_METADATA = 8_000
 #: Levels of nesting: far more than an order has, far fewer than a parser's stack.
@@ -54,6 +58,12 @@ def lines_of(items: Any) -> list[dict[str, Any]]:
     return [line for line in items if _is_line(line)] if isinstance(items, list) else []
 
 
+def characters_of(items: Any, metadata: Any) -> int:
+    """About how many characters an order with these has as JSON."""
+    lines = sum(len(line["name"]) + LINE_CHARACTERS for line in lines_of(items))
+    return ORDER_CHARACTERS + lines + (len(json.dumps(metadata, ensure_ascii=False)) if metadata else 0)
+
+
 def object_of(metadata: Any) -> dict[str, Any]:
     """The metadata, if they are an object."""
     return metadata if isinstance(metadata, dict) else {}
@@ -81,8 +91,8 @@ def check_items(items: Any) -> None:
             raise ValidationError(f"Item {number} is not {{name, quantity, sku}} with a text, a number and a text.")
         if not (0 < len(line["name"]) <= MAX_NAME and len(line.get("sku", "")) <= MAX_SKU):
             raise ValidationError(f"Item {number} has a name or an sku that is empty or too long.")
-        if not 1 <= line["quantity"] <= MAX_QUANTITY:
-            raise ValidationError(f"Item {number} has a quantity that is not from 1 to {MAX_QUANTITY:,}.")
+        if not 0 < line["quantity"] <= MAX_QUANTITY:
+            raise ValidationError(f"Item {number} has a quantity that is not above 0 and up to {MAX_QUANTITY:,}.")
     check_values(items)
 
 
@@ -100,8 +110,9 @@ def _is_line(line: Any) -> bool:
         isinstance(line, dict)
         and isinstance(line.get("name"), str)
         and isinstance(line.get("sku", ""), str)
-        and isinstance(line.get("quantity"), int)
+        and isinstance(line.get("quantity"), int | float)
         and not isinstance(line["quantity"], bool)
+        and math.isfinite(line["quantity"])
     )
 
 

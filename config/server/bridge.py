@@ -20,7 +20,8 @@ from config.server.clients import connection_of
 from config.server.web_threads import Busy, WebThreads
 from notifications.problems import send_problem
 
-#: Bytes of one answer. The largest that the API gives is a page of 200 orders, of some 7 MB at the very most.
+#: Bytes of one answer. The largest that the API gives is a snapshot, of some 12 MB at the very most: what it lists is
+#: bounded in characters (`notifications.log.stream.PAGE_CHARACTERS`).
 MAX_ANSWER = 16 * 2**20
 
 Answer = tuple[int, answers.Headers, bytes]

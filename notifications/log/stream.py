@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -26,6 +27,8 @@ from notifications.users import UserKey
 
 #: How many notifications of one stream are read at a time: a page of some 100 KiB, written to a socket in a moment.
 PAGE = 200
+#: Characters of the frames of one page: up to four bytes each, of the 16 MiB that an answer may have.
+PAGE_CHARACTERS = 1_500_000
 #: How many streams one statement names: SQLite takes 32,766 parameters and an expression depth of 1,000.
 STREAMS_PER_QUERY = 250
 
@@ -181,7 +184,7 @@ def read_page(user_id: UserKey, after: int, *, stream_uid: str | None = None, li
     # The position first: what is appended in between is among the entries, beyond the head, and is not lost.
     found = position(user_id)
     rows = Notification.objects.filter(stream_id=user_id, seq__gt=after).order_by("seq")
-    entries = [Entry(*row) for row in rows.values_list("seq", "frame")[:limit]]
+    entries = _fitting([Entry(*row) for row in rows.values_list("seq", "frame")[:limit]])
     reset = None
     if stream_uid not in (None, found.uid):
         reset = Reset.UNKNOWN_STREAM
@@ -191,6 +194,12 @@ def read_page(user_id: UserKey, after: int, *, stream_uid: str | None = None, li
     elif after < found.trimmed_up_to or (entries and entries[0].seq > after + 1):
         reset = Reset.TRIMMED
     return Page(found, entries, reset)
+
+
+def _fitting(entries: list[Entry]) -> list[Entry]:
+    """The first of the entries, as many as fit into one answer, but one at least."""
+    sizes = accumulate(len(entry.frame) for entry in entries)
+    return entries[: max(1, sum(size <= PAGE_CHARACTERS for size in sizes))]
 
 
 def mark_read(user_id: UserKey, up_to: int) -> Position:

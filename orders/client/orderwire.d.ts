@@ -11,12 +11,14 @@ export type OrderStatus =
 export interface OrderItem {
   sku?: string;
   name: string;
+  /** Perhaps with decimals, `0.5`. */
   quantity: number;
   [field: string]: unknown;
 }
 
 /** The order as `GET /api/v1/orders/{number}` gives it. More fields may come: read those you know. */
 export interface Order {
+  /** The shop's own text: in an address, `encodeURIComponent(number)`. */
   number: string;
   /** Its customer's user name. */
   customer: string;
@@ -34,7 +36,7 @@ export interface Order {
   estimated_delivery: string | null;
   /** ISO 4217. */
   currency: string;
-  /** A decimal number as a text, `"38.40"`. */
+  /** A decimal number as a text, with the currency's decimals or more: `"38.40"`, `"1200"`, `"12.345"`. */
   total: string | null;
   items: OrderItem[];
   metadata: Record<string, unknown>;

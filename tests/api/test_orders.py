@@ -1,16 +1,22 @@
 """`/orders`: what is given, what is narrowed down, what is not given twice, and what is not overwritten."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import AbstractUser
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from config.server.bridge import MAX_ANSWER
 from orders import services
 from orders.models import Order, StatusChange
+from orders.money import MAX_AMOUNT, MAX_DECIMALS
 from orders.selectors import rfc3339
 from tests.api.client import Api
 
@@ -63,9 +69,113 @@ def test_nothing_owed_is_no_negative_amount(as_staff: Api):
     assert created.json["total"] == as_staff.get("orders/SO-9").json["total"] == "0.00"
 
 
-@pytest.mark.parametrize(("sent", "kept"), [("7", "7.00"), ("0.5", "0.50"), (".5", "0.50"), (41.8, "41.80")])
-def test_an_amount_is_given_with_two_decimals(as_staff: Api, sent: object, kept: str):
-    assert as_staff.post("orders", {"number": "SO-9", "customer": "alice", "total": sent}).json["total"] == kept
+@pytest.mark.parametrize(
+    ("currency", "sent", "kept"),
+    [
+        ("", "7", "7.00"),
+        ("", ".5", "0.50"),
+        ("EUR", "0.5", "0.50"),
+        ("EUR", 41.8, "41.80"),
+        ("EUR", "1.239", "1.239"),
+        ("KWD", "12.345", "12.345"),
+        ("KWD", "12", "12.000"),
+        ("JPY", "1200", "1200"),
+        ("JPY", "1200.00", "1200"),
+        ("JPY", "0.5", "0.5"),
+        ("CLF", "1.2345", "1.2345"),
+        ("EUR", "99999999999.9999", "99999999999.9999"),
+        ("EUR", "99999999999", "99999999999.00"),
+        ("KWD", "0.001", "0.001"),
+    ],
+)
+def test_an_amount_is_given_with_the_decimals_of_its_currency(as_staff: Api, currency: str, sent: object, kept: str):
+    created = as_staff.post("orders", {"number": "SO-9", "customer": "alice", "currency": currency, "total": sent})
+    assert created.json["total"] == as_staff.get("orders/SO-9").json["total"] == kept
+    again = as_staff.patch("orders/SO-9", {"total": kept})
+    assert (again.json["total"], again.json["version"]) == (kept, 1)
+
+
+@given(st.decimals(0, MAX_AMOUNT, places=MAX_DECIMALS))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_amount_is_kept_exactly(as_staff: Api, alice: AbstractUser, amount: Decimal):
+    Order.objects.all().delete()
+    body = {"number": "SO-9", "customer": "alice", "total": str(amount)}
+    assert Decimal(as_staff.post("orders", body).json["total"]) == amount
+    assert Decimal(as_staff.get("orders/SO-9").json["total"]) == amount
+
+
+# Goods.
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"name": "Apples, loose", "quantity": 0.5},
+        {"name": "Saffron", "quantity": 0.001},
+        {"name": "Cable, by the metre", "quantity": 12.345678},
+        {"name": "What a clumsy program adds up", "quantity": 0.1 + 0.2},
+        {"name": "Bolts", "quantity": 1_000_000, "sku": ""},
+        {"name": "x" * 500, "quantity": 2, "sku": "x" * 64},
+    ],
+)
+def test_a_line_is_given_back_as_it_was_sent(as_staff: Api, line: dict[str, object]):
+    created = as_staff.post("orders", {"number": "SO-9", "customer": "alice", "items": [line]})
+    assert created.json["items"] == as_staff.get("orders/SO-9").json["items"] == [line]
+    assert as_staff.patch("orders/SO-9", {"items": [line]}).json["version"] == 1
+
+
+def test_an_sku_that_is_null_is_none(as_staff: Api, order: Order):
+    answer = as_staff.patch("orders/SO-1", {"items": [{"sku": None, "name": "Tea", "quantity": 1}]})
+    assert answer.json["items"] == [{"name": "Tea", "quantity": 1}]
+
+
+def test_long_orders_are_kept_and_pages_of_them_stay_within_bounds(as_staff: Api, as_alice: Api):
+    items = [{"sku": f"S-{n}", "name": f"{n} " + "茶" * 490, "quantity": n + 0.5} for n in range(500)]
+    for n in range(9):
+        body = json.dumps({"number": f"SO-{n}", "customer": "alice", "items": items}, ensure_ascii=False).encode()
+        created = as_staff.post("orders", body)
+        assert (created.status, created.json["items"]) == (201, items)
+    bodies = []
+    for path in ("orders?limit=200", "notifications?limit=200", "snapshot"):
+        answer = as_alice.get(path)
+        bodies.append(len(answer.content))
+        found = answer.json.get("orders", answer.json.get("results"))
+        assert 0 < len(found) < 9, path
+    assert max(bodies) < MAX_ANSWER / 2
+    # What is left out comes next.
+    seen = [order["number"] for order in as_alice.get("snapshot").json["orders"]]
+    following = as_alice.get("snapshot").json["next"]
+    while following:
+        page = as_alice.get(following.removeprefix("http://testserver")).json
+        seen += [order["number"] for order in page["results"]]
+        following = page["next"]
+    assert sorted(seen) == [f"SO-{n}" for n in range(9)]
+    after = 0
+    while heard := as_alice.get(f"notifications?after={after}").json["results"]:
+        assert [frame["seq"] for frame in heard] == list(range(after + 1, after + 1 + len(heard)))
+        after += len(heard)
+    assert after == 9
+
+
+def test_null_clears_what_may_be_empty(as_staff: Api):
+    as_staff.post("orders", {**WHOLE, "notify": True})
+    empty: dict[str, object] = {
+        "carrier": "",
+        "tracking_number": "",
+        "tracking_url": "",
+        "estimated_delivery": None,
+        "currency": "",
+        "total": None,
+        "items": [],
+        "metadata": {},
+    }
+    answer = as_staff.patch("orders/SO-9", dict.fromkeys(empty))
+    assert {name: answer.json[name] for name in empty} == empty
+    as_staff.patch("orders/SO-9", {"carrier": "DHL", "status": "shipped", "note": None})
+    line = {"number": "SO-9", "status": "delivered", "carrier": None, "estimated_delivery": None, "note": None}
+    assert as_staff.post("orders/batch", {"changes": [line]}).json["applied"] == 1
+    assert as_staff.get("orders/SO-9").json["carrier"] == ""
+    assert as_staff.post("orders", {"number": "SO-10", "customer": "alice", **dict.fromkeys(empty)}).status == 201
 
 
 def test_metadata_is_measured_as_it_is_written(as_staff: Api, order: Order):

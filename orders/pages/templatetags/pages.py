@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from django import template
@@ -13,6 +14,7 @@ from orders import numbers
 from orders.lifecycle import Status
 from orders.messages import Message, Side
 from orders.models import Order
+from orders.money import written
 from orders.pages import wording
 from orders.selectors import rfc3339
 from orders.shapes import lines_of, link_of
@@ -54,8 +56,21 @@ def lines(order: Order) -> list[dict[str, Any]]:
 def item_line(order: Order) -> str:
     """`2 × Assam tea · Teapot`: what is in an order, in one line."""
     return " · ".join(
-        f"{line['quantity']} × {line['name']}" if line["quantity"] > 1 else line["name"] for line in lines(order)
+        line["name"] if line["quantity"] == 1 else f"{quantity(line['quantity'])} × {line['name']}"
+        for line in lines(order)
     )
+
+
+@register.filter
+def quantity(value: int | float) -> str:  # noqa: PYI041 -- they are written differently
+    """`2`, `0.5`, `1.25`: how many, without zeros that say nothing."""
+    return f"{Decimal(repr(value)).normalize():f}" if isinstance(value, float) else str(value)
+
+
+@register.filter
+def total(order: Order) -> str:
+    """`41.80`, or nothing."""
+    return "" if order.total is None else written(order.total, order.currency)
 
 
 @register.filter

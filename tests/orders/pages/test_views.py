@@ -232,3 +232,18 @@ def test_the_board_offers_the_steps_of_the_lifecycle(client: Client, staff: User
     assert {status: step["allowed"] for status, step in json.loads(data).items()} == {
         status.value: lifecycle.allowed(status) for status in Status
     }
+
+
+def test_quantities_and_amounts_are_written_as_they_are(client: Client, alice: User):
+    items = [
+        {"name": "Apples", "quantity": 0.5},
+        {"name": "Rope", "quantity": 12.0},
+        {"name": "Lamp", "quantity": 1},
+        {"name": "Gold dust", "quantity": 0.0000001},
+    ]
+    services.create_order(number="SO-1", customer="alice", items=items, currency="KWD", total="12.3450")
+    client.force_login(alice)
+    assert "0.5 × Apples · 12 × Rope · Lamp · 0.0000001 × Gold dust" in text(client.get("/").content)
+    page = client.get("/orders/SO-1").content
+    assert "Apples 0.5 × Rope 12 ×" in text(page)
+    assert b'data-total="12.345" data-currency="KWD">12.345 KWD<' in page

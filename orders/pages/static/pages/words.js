@@ -40,7 +40,7 @@ export function paint(root, order) {
   const show = (name, visible) => root.querySelectorAll(`[data-slot="${name}"]`).forEach((slot) => (slot.hidden = !visible));
   write("label", words.label);
   write("sentence", words.sentence);
-  write("items", order.items.map(({ name, quantity }) => (quantity > 1 ? `${quantity} × ${name}` : name)).join(" · "));
+  write("items", order.items.map(({ name, quantity }) => (quantity === 1 ? name : `${quantity} × ${name}`)).join(" · "));
   for (const name of ["carrier", "tracking_number"]) write(name, order[name]);
   show("tracking", order.carrier || order.tracking_number);
   // The server accepts http and https alone; a link here runs no other scheme either.
@@ -94,8 +94,11 @@ function isToday(at) {
 }
 
 function amount(total, currency) {
+  // The server writes as many decimals as the currency has, and more where the amount has more.
+  const digits = total.split(".")[1]?.length ?? 0;
+  const decimals = { minimumFractionDigits: digits, maximumFractionDigits: digits };
   try {
-    return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(total);
+    return new Intl.NumberFormat(undefined, { style: "currency", currency, ...decimals }).format(total);
   } catch {
     return `${total} ${currency}`; // Not a code that this browser knows.
   }
