@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import QueryDict
 from rest_framework import serializers
 
-from api.fields import Moment, UserName
+from api.fields import Moment, Text, UserName
 from api.serializers import StrictSerializer
 from orders.conversation import waiting
 from orders.lifecycle import Status
 from orders.models import Order
 
+#: Orders that one call names: their numbers have to fit into a URL.
+MAX_NUMBERS = 100
 #: Parameters that `paging` reads and checks.
 OF_PAGES = ("cursor", "limit")
+LOOKUPS = {
+    "number": "number__in",
+    "status": "status__in",
+    "customer": f"customer__{get_user_model().USERNAME_FIELD}",
+    "updated_since": "updated_at__gte",
+}
 
 
 class OrderQuery(StrictSerializer):
@@ -24,12 +30,20 @@ class OrderQuery(StrictSerializer):
 
     unknown = serializers.ErrorDetail("This parameter is not known.", code="unknown_parameter")
 
+    number = serializers.ListField(
+        child=Text(max_length=64), max_length=MAX_NUMBERS, required=False, help_text="Orders with these numbers."
+    )
     status = serializers.MultipleChoiceField(choices=Status.choices, required=False, help_text="Any of these statuses.")
     customer = UserName(required=False, help_text="Orders of the customer with this user name.")
     updated_since = Moment(
         required=False,
         help_text="Orders that changed at or after this time. A change shows up when it commits, a moment after its "
-        "time: a system that polls takes the time of its last call less a minute.",
+        "time: a system that polls takes the time of its last call less a minute, or `order_by=updated`.",
+    )
+    order_by = serializers.ChoiceField(
+        choices=["placed", "updated"],
+        required=False,
+        help_text="`placed`, newest first, unless told; `updated`: in the order of their changes, with a `position`.",
     )
     waiting = serializers.ChoiceField(
         choices=("true", "false"), required=False, help_text="Whether the customer waits for an answer to a message."
@@ -53,10 +67,4 @@ def narrowed(orders: QuerySet[Order], query: QueryDict) -> QuerySet[Order]:
     conditions = dict(asked.validated_data)
     if waits := conditions.pop("waiting", None):
         orders = waiting(orders, answered=waits == "false")
-    return orders.filter(**_conditions(**conditions))
-
-
-def _conditions(status: Any = (), customer: str | None = None, updated_since: Any = None) -> dict[str, Any]:
-    name = f"customer__{get_user_model().USERNAME_FIELD}"
-    conditions = {"status__in": status, name: customer, "updated_at__gte": updated_since}
-    return {name: value for name, value in conditions.items() if value}
+    return orders.filter(**{lookup: value for name, lookup in LOOKUPS.items() if (value := conditions.get(name))})

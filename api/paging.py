@@ -83,10 +83,11 @@ class Cursor(NamedTuple):
         keys = parts["x"].split(".") if "x" in parts else []
         if len(keys) > MAX_WITHOUT:
             raise ValueError("No page leaves out that many.")
-        return cls(placed_at, _key(parts["k"]), "r" in parts, tuple(map(_key, keys)))
+        return cls(placed_at, key_of(parts["k"]), "r" in parts, tuple(map(key_of, keys)))
 
 
-def _key(text: str) -> int:
+def key_of(text: str) -> int:
+    """A key or another whole number of a cursor; raises ValueError for what no column holds."""
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(MAX_KEY)) or int(text) > MAX_KEY:
         raise ValueError("This is no key.")
     return int(text)
@@ -106,7 +107,7 @@ class OrderPages(CursorPagination):
     page_size = 50
     page_size_query_param = "limit"
     max_page_size = 200
-    cursor_query_description = "From `next` or `previous` of a page; opaque."
+    cursor_query_description = "From `next` or `previous` of a page, or its `position`; opaque."
     page_size_query_description = "Orders on a page, 50 unless told, 200 at most, and fewer if they are very long."
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
@@ -173,6 +174,10 @@ class OrderPages(CursorPagination):
             "properties": {
                 "next": link("The page after this one; null on the last."),
                 "previous": link("The page before this one; null on the first."),
+                "position": {
+                    "type": "string",
+                    "description": "With `order_by=updated`: the `cursor` to come back with, on the last page too.",
+                },
                 "results": schema,
             },
         }

@@ -146,6 +146,7 @@ class OrderSerializer(serializers.Serializer):
     total = serializers.CharField(allow_null=True, help_text="A decimal string, such as 41.80.")
     items = ItemSerializer(many=True)
     metadata = serializers.DictField()
+    updated_at = Moment(help_text="When it last changed.")
 
     def to_representation(self, instance: Order) -> dict[str, Any]:
         return snapshot(instance)

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from api import batch, etags, idempotency, messages
+from api.changes import ChangePages
 from api.filters import OrderQuery, narrowed
 from api.paging import OrderPages
 from api.parsers import needed
@@ -56,6 +57,11 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     def filter_queryset(self, queryset: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
         """For the list, which REST framework asks for."""
         return narrowed(queryset, self.request.query_params)
+
+    def list(self, request: Request) -> Response:
+        if request.query_params.get("order_by") == "updated":
+            self.pagination_class = ChangePages
+        return super().list(request)
 
     def get_object(self) -> Order:
         order = order_visible_to(self.request.user, self.kwargs["number"])

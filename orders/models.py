@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.core.exceptions import FieldError
 from django.core.validators import MinValueValidator, RegexValidator, URLValidator
-from django.db import models
+from django.db import connections, models, transaction
 from django.db.models import Q
 from django.db.models.signals import post_save
 from django.utils import timezone
@@ -24,11 +24,12 @@ from orders.lifecycle import AWAITED, Status
 from orders.messages import Conversation, Message
 from orders.money import MAX_AMOUNT, MAX_DECIMALS, MAX_DIGITS
 from orders.numbers import NumberField
+from orders.positions import Numbering, TransactionNumber, count_write, this_transaction
 from orders.saving import RecordedModel, StaleOrder, record_save
 from orders.shapes import Readable, check_items, check_metadata, have_a_year
 
 #: Django looks for the models of an app in this module.
-__all__ = ["Change", "Conversation", "CustomerName", "Message", "Order", "StaleOrder", "StatusChange"]
+__all__ = ["Change", "Conversation", "CustomerName", "Message", "Numbering", "Order", "StaleOrder", "StatusChange"]
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -37,7 +38,12 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def update(self, **kwargs: Any) -> int:
         if "status" in kwargs:
             raise FieldError("update() of status bypasses the history; call orders.services.change_status().")
-        return super().update(**kwargs)
+        if "version" not in kwargs or "tx" in kwargs:
+            return super().update(**kwargs)
+        # A new version is a change that `positions` tell of.
+        with transaction.atomic(using=self.db):
+            count_write()
+            return super().update(**kwargs, tx=this_transaction(connections[self.db].vendor))
 
     def bulk_update(self, objs: Iterable[Any], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
         fields = list(fields)
@@ -86,6 +92,8 @@ class Order(RecordedModel):
     delay_told_for = models.DateField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+    # Where the order stands among all changes: `positions`.
+    tx = TransactionNumber(default=0, db_default=0, editable=False)
 
     objects = OrderQuerySet.as_manager()
 
@@ -123,6 +131,8 @@ class Order(RecordedModel):
             models.Index(fields=("updated_at",), name="order_updated"),
             # delays.orders_late: a small part of all orders, and of it some days.
             models.Index(fields=("estimated_delivery",), name="order_awaited", condition=Q(status__in=sorted(AWAITED))),
+            # ?order_by=updated
+            models.Index(fields=("tx", "id"), name="order_changes"),
             # The work that is left to do is a small part of all orders ever placed.
             models.Index(
                 fields=("status", "-placed_at"),

@@ -14,8 +14,10 @@ from django.dispatch import receiver
 
 from notifications.hints import publish
 from notifications.log import stream
+from orders import positions
 from orders.board import BOARD, CONVERSATION, ORDER, message_fields
 from orders.messages import Message, Side
+from orders.models import Order
 from orders.selectors import snapshot
 from orders.signals import News, What, message_written, orders_changed
 
@@ -84,6 +86,12 @@ def preview(text: str) -> str:
     """The beginning of a message, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= PREVIEW else f"{line[: PREVIEW - 1]}…"
+
+
+@receiver(stream.restarted)
+def begin_positions_anew(**_: Any) -> None:
+    """After a backup was restored, positions among the changes of orders mean as little as those in the streams."""
+    positions.begin_anew(Order.objects.all())
 
 
 def _event(news: News) -> stream.Event:

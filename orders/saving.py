@@ -33,6 +33,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from orders.history import Change, record, tell
+from orders.positions import count_write
 from orders.signals import News, What
 
 #: The columns that together name one state of a row.
@@ -142,7 +143,7 @@ class RecordedModel(models.Model):
                 if not written:
                     self._known = known
                     return
-                kwargs["update_fields"] = written | {"news_at"} if "status" in written else written
+                kwargs["update_fields"] = {*written, "tx"} | ({"news_at"} if "status" in written else set())
             else:
                 written = {*self.VERSIONED, *STAMP}
                 self._first_version(before, change)
@@ -153,6 +154,7 @@ class RecordedModel(models.Model):
             try:
                 # An error in there rolls back the caller's transaction too, so no savepoint is spent on it.
                 with transaction.atomic(using=using, savepoint=False):
+                    count_write()
                     super().save(using=using, **kwargs)
                     if self._saving is not None:  # nobody called the receiver: a proxy model, or a signal that is muted
                         record_save(instance=self)
@@ -319,7 +321,9 @@ class RecordedModel(models.Model):
         """Count the version up in memory, as `save` would. Gives the names of the fields that differ from before."""
         self._normalise()
         differing = _differing(before._columns(), self._columns(), self.VERSIONED)
-        self.version += bool(differing)
+        if differing:
+            self.version += 1
+            self.updated_at = timezone.now()  # the write sets it again, on the last of several states of one order
         return differing
 
     @classmethod
@@ -331,12 +335,13 @@ class RecordedModel(models.Model):
         past the refusal of ours. The caller writes the history.
         """
         rows: QuerySet[Self] = QuerySet(cls)
+        count_write()
         rows.bulk_create(
             instances,
             update_conflicts=True,
             unique_fields=["id"],
             update_fields=[
-                name for name in (*cls.VERSIONED, *STAMP, "news_at") if name not in ("number", "customer_id")
+                name for name in (*cls.VERSIONED, *STAMP, "news_at", "tx") if name not in ("number", "customer_id")
             ],
         )
         for instance in instances:

@@ -141,6 +141,7 @@ def snapshot(order: Order) -> dict[str, Any]:
         "total": None if order.total is None else written(Decimal(order.total), order.currency),
         "items": lines_of(order.items),
         "metadata": object_of(order.metadata),
+        "updated_at": rfc3339(order.updated_at),
     }
 
 

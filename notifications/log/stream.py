@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import BigIntegerField, Q
 from django.db.models.expressions import RawSQL
+from django.dispatch import Signal
 
 from notifications import protocol, users
 from notifications.hints import publish
@@ -31,6 +32,9 @@ PAGE = 200
 PAGE_CHARACTERS = 1_500_000
 #: How many streams one statement names: SQLite takes 32,766 parameters and an expression depth of 1,000.
 STREAMS_PER_QUERY = 250
+
+#: Sent by `restart_all`, for an application that has given out positions of its own.
+restarted = Signal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,7 @@ def restart_all() -> int:
     for stream in streams:
         stream.uid = new_stream_id()
     Stream.objects.bulk_update(streams, ["uid"], batch_size=STREAMS_PER_QUERY)
+    restarted.send(sender=Stream)
     return len(streams)
 
 

@@ -40,6 +40,8 @@ export interface Order {
   total: string | null;
   items: OrderItem[];
   metadata: Record<string, unknown>;
+  /** When it last changed. RFC 3339, UTC. */
+  updated_at: string;
 }
 
 export type Kind =

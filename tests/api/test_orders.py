@@ -42,7 +42,9 @@ def test_an_order_is_given_back_as_it_was_sent(as_staff: Api):
     assert created.headers["Location"] == "/api/v1/orders/SO-9"
     read = as_staff.get("orders/SO-9")
     moment = "2026-03-01T12:00:00.000000Z"
-    assert read.json == created.json == {**WHOLE, "placed_at": moment, "status_since": moment, "version": 1}
+    updated_at = rfc3339(Order.objects.get().updated_at)
+    given = {**WHOLE, "placed_at": moment, "status_since": moment, "version": 1, "updated_at": updated_at}
+    assert read.json == created.json == given
 
 
 def test_a_customer_who_is_not_known_is_created_and_cannot_log_in(as_staff: Api, django_user_model: type[AbstractUser]):
@@ -313,11 +315,14 @@ def test_a_list_is_narrowed_by_status_customer_and_time(
     assert numbers(as_staff, "status=shipped&status=cancelled") == ["SO-0", "SO-1"]
     assert numbers(as_staff, "customer=bob") == ["SO-B"]
     assert numbers(as_staff, "customer=nobody") == []
+    assert numbers(as_staff, "number=SO-0&number=SO-B&number=SO-404") == ["SO-0", "SO-B"]
+    assert numbers(as_staff, "number=SO-0&number=SO-1&status=cancelled") == ["SO-1"]
     assert numbers(as_staff, f"updated_since={moment}") == ["SO-1"]
 
 
 def test_a_customer_cannot_filter_their_way_to_others(as_alice: Api, as_bob: Api, order: Order):
     assert numbers(as_bob, "customer=alice") == []
+    assert numbers(as_bob, "number=SO-1") == []
     assert numbers(as_alice, "customer=alice") == ["SO-1"]
 
 

@@ -23,8 +23,8 @@ from tests.api.client import Api
 from tests.api.test_access import patterns
 
 #: What no schema can say, by the code or the pointer of an error, and a request that fits may be refused for: rules of
-#: the business, times that no database has, addresses that lead nowhere, cursors that no page gave, names that nobody can
-#: print. In If-Match schemathesis 4.32 sends 0, whatever the pattern is.
+#: the business, times that no database has, addresses that lead nowhere, cursors that no page gave, names that nobody
+#: can print. In If-Match schemathesis 4.32 sends 0, whatever the pattern is.
 RULES = {"occurred_in_future", "note_required", "without_status", "unknown_customer", "reserved", "max_decimal_places"}
 RULES |= {"overflow", "tracking_url", "cursor", "If-Match", "metadata", "customer", "number"}
 

@@ -72,7 +72,10 @@ BODIES = [
     ("POST", "orders/batch", {}, "changes"),
 ]
 QUERIES = [
-    ("orders", ["status", "customer", "updated_since", "waiting", "cursor", "limit", "unheard-of"]),
+    (
+        "orders",
+        ["number", "status", "order_by", "customer", "updated_since", "waiting", "cursor", "limit", "unheard-of"],
+    ),
     ("orders/SO-1/messages", ["cursor", "limit", "unheard-of"]),
     ("notifications", ["after", "limit", "wait", "stream"]),
 ]

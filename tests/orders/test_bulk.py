@@ -21,6 +21,8 @@ from orders.lifecycle import Status
 from orders.models import Order
 from orders.selectors import snapshot
 
+#: What differs between two customers who are told the same.
+UNEQUAL = ("number", "customer", "status_since", "updated_at")
 #: Hours before now: some lie before the orders' last change, some after it.
 HOURS = st.none() | st.integers(0, 6)
 
@@ -74,7 +76,7 @@ def world(prefix: str) -> Any:
     """Orders, history and notifications of one customer, but for the moments at which they were written."""
 
     def timeless(order: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in order.items() if name not in ("number", "customer", "status_since")}
+        return {name: value for name, value in order.items() if name not in UNEQUAL}
 
     orders = Order.objects.filter(number__startswith=prefix).order_by("number")
     return (

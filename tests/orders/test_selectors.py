@@ -78,6 +78,7 @@ def test_a_snapshot_is_the_whole_order_in_plain_json(alice: User):
         "total": "12.50",
         "items": [{"sku": "TEA-01", "name": "Assam", "quantity": 2}],
         "metadata": {},
+        "updated_at": rfc3339(order.updated_at),
     }
 
 
