@@ -215,7 +215,7 @@ class ApiErrors:
 
 def _headers(error: Exception) -> dict[str, str]:
     headers: dict[str, str] = dict(getattr(error, "headers", {}))
-    if isinstance(error, services.VersionMismatch):
+    if isinstance(error, services.VersionMismatch) and error.version is not None:
         headers["ETag"] = etags.of_version(error.version)
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge

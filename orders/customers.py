@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -97,6 +97,31 @@ def alike(name: str) -> Any:
         row.delete()
         return None
     return row and row.user
+
+
+def alike_to(names: Sequence[str]) -> dict[str, str]:
+    """Those of these new names that are too alike to another, each with the name that it is alike to.
+
+    Of several that are alike to each other the first one is taken.
+    """
+    found: dict[str, str] = {}
+    mine: dict[str, str] = {}
+    for name in names:
+        first = mine.setdefault(likeness(name), name)
+        if first != name:
+            found[name] = first
+    for kept in CustomerName.objects.filter(likeness__in=list(mine)).values_list("likeness", flat=True):
+        if (user := alike(mine[kept])) is not None:
+            found[mine[kept]] = user.get_username()
+            # Those that gave way to it within `names` are alike to the same user.
+            found |= {name: user.get_username() for name, first in found.items() if first == mine[kept]}
+    return found
+
+
+def remember_names(users: Sequence[Any]) -> None:
+    """`remember_name` for users who were made past `save()`. Raises IntegrityError for a likeness that is taken."""
+    rows = [CustomerName(user=user, likeness=likeness(user.get_username())) for user in users]
+    CustomerName.objects.bulk_create(rows)
 
 
 def refuse_taken(*, instance: Any, raw: bool = False, update_fields: Collection[str] | None = None, **_: Any) -> None:

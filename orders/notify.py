@@ -19,7 +19,7 @@ from orders.board import BOARD, CONVERSATION, ORDER, message_fields
 from orders.messages import Message, Side
 from orders.models import Order
 from orders.selectors import snapshot
-from orders.signals import News, What, message_written, orders_changed
+from orders.signals import News, What, customers_created, message_written, orders_changed
 
 
 class Kind(StrEnum):
@@ -86,6 +86,12 @@ def preview(text: str) -> str:
     """The beginning of a message, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= PREVIEW else f"{line[: PREVIEW - 1]}…"
+
+
+@receiver(customers_created)
+def give_streams(*, users: list[Any], **_: Any) -> None:
+    """As `notifications.log.beginnings` does for users who are saved."""
+    stream.positions([user.pk for user in users])
 
 
 @receiver(stream.restarted)

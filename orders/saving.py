@@ -327,6 +327,19 @@ class RecordedModel(models.Model):
         return differing
 
     @classmethod
+    def save_new(cls, instances: Sequence[Self]) -> None:
+        """Write instances that no row has yet, in one statement. The caller writes the history."""
+        if not instances:
+            return
+        count_write()
+        rows: QuerySet[Self] = QuerySet(cls)
+        for instance in instances:
+            instance._normalise()
+        rows.bulk_create(instances)
+        for instance in instances:
+            instance._known = (instance._no_row(), instance._row())
+
+    @classmethod
     def save_advanced(cls, instances: Sequence[Self]) -> None:
         """Write instances that were loaded, locked and advanced in the transaction that is open.
 

@@ -55,8 +55,8 @@ class VersionMismatch(OrderError):
 
     code = "version_mismatch"
 
-    def __init__(self, detail: str, *, version: int) -> None:
-        """`version` is the one that the order is at."""
+    def __init__(self, detail: str, *, version: int | None) -> None:
+        """`version` is the one that the order is at; None if there is no order."""
         super().__init__(detail)
         self.version = version
 

@@ -44,5 +44,7 @@ class News:
 
 #: `news: list[News]`, in the order in which it happened.
 orders_changed = Signal()
+#: `users: list`: customers who were made past `save()`, for whom Django sends no signal.
+customers_created = Signal()
 #: `message: Message`: somebody has written about an order.
 message_written = Signal()

@@ -1,0 +1,39 @@
+"""Customers of many new orders: `services.customer_named` for all of them, in a handful of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
+
+from orders import customers
+from orders.services import CustomerExists
+from orders.signals import customers_created
+
+
+def customers_named(names: Collection[str]) -> dict[str, Any]:
+    """The user of each name, who is created, without a password, if unknown; or the `CustomerExists` that refuses it.
+
+    Raises ValidationError for what is no name, and IntegrityError if another transaction has made one of them at the
+    same moment. Django's own signals of users are not sent for those that are made; `customers_created` is.
+    """
+    users = get_user_model()
+    field = users.USERNAME_FIELD
+    spelled = {name: customers.spelled(name) for name in names}
+    found: dict[str, Any] = {}
+    for user in users._default_manager.filter(**{f"{field}__in": list(spelled.values())}):
+        found[user.get_username()] = user
+    unknown = sorted({name for name in spelled.values() if name not in found})
+    for name in unknown:
+        customers.check_name(name)
+    alike = customers.alike_to(unknown)
+    found |= {name: CustomerExists(name, existing=existing) for name, existing in alike.items()}
+    new = [users(**{field: name, "password": make_password(None)}) for name in unknown if name not in alike]
+    if new:
+        users._default_manager.bulk_create(new)
+        customers.remember_names(new)
+        found |= {user.get_username(): user for user in new}
+        customers_created.send(sender=users, users=new)
+    return {name: found[spelling] for name, spelling in spelled.items()}
