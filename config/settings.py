@@ -87,14 +87,14 @@ MIDDLEWARE = [
     "config.metrics.Measured",
     "api.problems.ApiErrors",
     "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "config.pages_only.ContentSecurityPolicy",
     "config.nul.NoNul",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "config.pages_only.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.pages_only.Authentication",
     "config.guessing.Guard",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "config.pages_only.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -335,6 +335,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.negotiation.Negotiation",
     # JSON is all there is to ask for; ?format=xml would be a 404.
     "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_METADATA_CLASS": "api.negotiation.AllowedMethods",

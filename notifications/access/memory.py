@@ -18,7 +18,6 @@ The API's authentication calls `find_token`. What makes something that lasts (a 
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from collections.abc import Callable
@@ -107,8 +106,15 @@ def find_token(token: str) -> AuthToken | None:
     found = None if digest is None else _tokens.ask(digest, partial(_ask, token))
     if found is None or credentials.has_expired(found):
         return None
-    mine = copy.copy(found)
-    mine.user = copy.copy(found.user)
+    mine = _copy(found)
+    mine.user = _copy(found.user)
+    return mine
+
+
+def _copy(row: Any) -> Any:
+    """As `copy.copy`, which goes the way of pickling: it looks the model up by its name, and takes twice as long."""
+    mine = row.__class__.__new__(row.__class__)
+    mine.__dict__.update(row.__getstate__())
     return mine
 
 
