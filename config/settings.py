@@ -339,7 +339,6 @@ REST_FRAMEWORK: dict[str, Any] = {
     # JSON is all there is to ask for; ?format=xml would be a 404.
     "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_METADATA_CLASS": "api.negotiation.AllowedMethods",
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.negotiation.Negotiation",
     "LIST_SERIALIZER_ERRORS_AS_DICT": True,
     "DEFAULT_SCHEMA_CLASS": "api.schema.Operations",
     "DEFAULT_THROTTLE_CLASSES": ["api.throttling.ApiRate"],
