@@ -31,6 +31,8 @@ def _log_of(user: User) -> QuerySet[Any]:
 
 
 declare(
+    # It goes with its token.
+    Table(model="api.TokenName", title="token_names", rows="token__user", personal=("name",), secret=("token",)),
     Table(
         model="api.IdempotencyKey",
         title="answers",

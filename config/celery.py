@@ -8,6 +8,8 @@ from celery import Celery
 from celery.signals import setup_logging
 from django.conf import settings
 
+from config import task_log  # noqa: F401  (it connects its receivers)
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("orderwire")

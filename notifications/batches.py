@@ -1,7 +1,7 @@
 """Deleting very many rows without holding anybody up: batch by batch, each in a transaction of its own.
 
-Called by what deletes rows that are over, here and in the rooms above. It sends no signal and follows no foreign key:
-it is for tables that nothing refers to, and for rows whose end nobody has to be told of.
+Called by what deletes rows that are over, here and in the rooms above. Unless told to, it sends no signal and follows
+no foreign key: that is for tables that nothing refers to, and for rows whose end nobody has to be told of.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ class Deadline:
         logger.info("%s: %d rows deleted, and there are more; the next run goes on.", what, deleted)
 
 
-def delete(rows: QuerySet[Any], *, along: str, deadline: Deadline) -> int:
+def delete(rows: QuerySet[Any], *, along: str, deadline: Deadline, cascade: bool = False) -> int:
     """Delete the rows, until none is left or the deadline has passed; gives their number.
 
     They are visited by rising `along`, a column with an index that is never null, and none is visited twice. Two runs
-    at once share them out: each passes over what the other one has locked.
+    at once share them out: each passes over what the other one has locked. With `cascade` Django deletes them,
+    with what refers to them and with its signals, which takes several times as long.
     """
     model, using = rows.model, rows.db
     deleted = 0
@@ -50,8 +51,12 @@ def delete(rows: QuerySet[Any], *, along: str, deadline: Deadline) -> int:
         with transaction.atomic(using=using):
             found = list(ahead.select_for_update(skip_locked=True).values_list("pk", along)[:BATCH])
             if found:
-                keys = [key for key, _ in found]
-                deleted += model._base_manager.using(using).filter(pk__in=keys)._raw_delete(using)
+                some = model._base_manager.using(using).filter(pk__in=[key for key, _ in found])
+                if cascade:
+                    some.delete()
+                else:
+                    some._raw_delete(using)
+                deleted += len(found)
         if len(found) < BATCH:
             return deleted
         # Not from the beginning again: what was just deleted is in the index until PostgreSQL's vacuum.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
@@ -142,14 +143,18 @@ async def test_a_task_of_a_celery_worker_reaches_the_socket(deploy: Deploy, embe
     # With Redis the hint has to bring it; without, the task runs in a process of which only the tail check learns.
     deployment = deploy(NOTIFICATION_TAIL_SECONDS="0.2" if embedded else "3600")
     web = deployment.web()
-    if not embedded:
-        deployment.worker()
+    worker = None if embedded else deployment.worker()
     async with socket(web, deployment.token("alice")) as hers:
         await soon(frame(hers, "welcome"))
-        task = "from orders.tasks import change_status; change_status.delay('SO-1001', 'shipped', note='By a task')"
+        task = (
+            "from notifications.problems import request_id; from orders.tasks import change_status;"
+            "request_id.set('trace-1'); change_status.delay('SO-1001', 'shipped', note='By a task')"
+        )
         deployment.manage("shell", "--no-imports", "-c", task)
         told = await soon(frame(hers, "notification"))
     assert (told["order"]["number"], told["order"]["status"], told["note"]) == ("SO-1001", "shipped", "By a task")
+    if worker:
+        await apoll(lambda: re.search(r"\[trace-1\] Task .* succeeded", worker.log()), saying=worker.log_tail)
 
 
 async def test_a_change_by_a_command_that_exits_at_once_reaches_the_socket(deploy: Deploy, embedded: bool):

@@ -10,12 +10,13 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 from api import idempotency
-from api.models import IdempotencyKey
+from api.models import IdempotencyKey, TokenName
 from tests.api.client import Api
 
 
 def test_the_command_does_all_that_beat_would(as_staff: Api, alice: Any):
-    AuthToken.objects.create(alice, expiry=timedelta(seconds=-1))
+    token, _ = AuthToken.objects.create(alice, expiry=timedelta(seconds=-1))
+    TokenName.objects.create(token=token, name="warehouse")
     as_staff.post("orders", {"number": "SO-9", "customer": "alice"}, Idempotency_Key="old")
     IdempotencyKey.objects.update(created_at=timezone.now() - idempotency.LIFETIME)
     said = StringIO()
