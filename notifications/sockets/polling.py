@@ -23,6 +23,9 @@ from notifications.sockets import connection
 MAX_WAIT = 25.0
 #: Seconds for which a poll rests that cannot wait: a client that asks again at once would ask all the time.
 POLL_REST = 1.0
+#: What a poll answers to. Not what is said aside: the answer would have nothing of it, and its client ask again at
+#: once.
+NEWS = ('{"type":"notification"', '{"type":"reset"', '{"type":"read"')
 #: Why a poll could not wait although nothing is wrong with it.
 NO_ROOM = (CloseCode.BUSY, CloseCode.DRAIN, CloseCode.TOO_MANY_SOCKETS)
 
@@ -76,7 +79,7 @@ class LongPoll:
             if frame.startswith('{"type":"reset"'):
                 # A page is never too far behind to be given.
                 lost = json.loads(frame)["reason"] != Reset.TOO_MANY
-            if not frame.startswith(('{"type":"welcome"', '{"type":"ping"')):
+            if frame.startswith(NEWS):
                 news.set()
 
         async def read(_: Subscriber) -> None:

@@ -183,5 +183,20 @@ def test_a_message_changes_no_version_of_the_order(as_alice: Api, order: Order):
     assert (after.headers["ETag"], after.json) == (before.headers["ETag"], before.json)
 
 
+def test_who_polls_is_told_of_an_answer_in_its_place(as_alice: Api, as_staff: Api, order: Order):
+    said = say(as_staff, "In the van.")
+    services.change_status(order=order, to="shipped")
+    told = as_alice.get("notifications?after=1").json["results"]
+    assert [(frame["seq"], frame["kind"]) for frame in told] == [(2, "order.message"), (3, "order.status_changed")]
+    assert (told[0]["note"], told[0]["message"]) == ("In the van.", {"id": said["id"], "side": "staff"})
+
+
+def test_an_order_of_any_number_has_a_conversation(as_alice: Api, alice: User):
+    services.create_order(number="2026/17 #a", customer="alice")
+    path = "orders/2026%2F17%20%23a/messages"
+    assert as_alice.post(path, {"text": "Where is it?"}).json["order"] == "2026/17 #a"
+    assert [message["text"] for message in as_alice.get(path).json["results"]] == ["Where is it?"]
+
+
 def test_a_body_of_another_kind_is_refused(as_alice: Api, order: Order):
     assert as_alice.call("POST", URL, json.dumps({"text": "x" * 1_200_000}).encode()).status in (400, 413)
