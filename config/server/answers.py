@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
-from config.server.clients import Seldom, address_of, connection_of
+from config.server.clients import Connection, Seldom, address_of, connection_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +69,22 @@ held = Held(settings.HELD_MEGABYTES * 2**20)
 
 
 async def give(scope: dict[str, Any], send: Any, status: int, headers: Headers, body: bytes) -> None:
-    """Send an answer that is whole."""
+    """Send an answer that is whole.
+
+    Most answers fit into one chunk, which goes out in one step. For these a timer that cuts the client off is all that
+    is needed; the block that watches each step costs ten times as much as to start a timer and to stop it.
+    """
     held.hold(scope, len(body))
+    connection = connection_of(scope)
     try:
+        if len(body) <= CHUNK and connection is not None:
+            late = asyncio.get_running_loop().call_later(settings.SEND_SECONDS, _cut_off, scope, connection)
+            try:
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": body, "more_body": False})
+            finally:
+                late.cancel()
+            return
         async with _within_limits(scope, len(body)) as progress:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             for part, more in _parts(body):
@@ -108,10 +121,15 @@ async def _within_limits(scope: dict[str, Any], size: int) -> AsyncIterator[Any]
         async with asyncio.timeout(settings.SEND_SECONDS) as limit:
             yield lambda: limit.reschedule(min(end, now() + settings.SEND_SECONDS))
     except TimeoutError:
-        _slow.say(address_of(scope.get("client")))
         if (connection := connection_of(scope)) is None:
             raise
-        connection.cut_off()
+        _cut_off(scope, connection)
+
+
+def _cut_off(scope: dict[str, Any], connection: Connection) -> None:
+    """Give a client up that does not take its answer; whoever sends it finds the connection gone."""
+    _slow.say(address_of(scope.get("client")))
+    connection.cut_off()
 
 
 def _parts(body: bytes) -> Iterator[tuple[bytes, bool]]:

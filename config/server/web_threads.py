@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -25,6 +25,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from config.server.thread_pool import ThreadPool
 from notifications.database import cut
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class WebThreads:
     """`size` threads, started as they are needed, each with a database connection of its own."""
 
     def __init__(self, size: int) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=size, thread_name_prefix="web")
+        self._pool = ThreadPool(size, name="web")
         self._size = size
         self._seconds: float = settings.REQUEST_SECONDS
         self._running: dict[int, Running] = {}
@@ -68,19 +69,29 @@ class WebThreads:
         if self.lost:
             raise Busy
         loop = asyncio.get_running_loop()
-        call = partial(self._call, name, partial(function, *args, **kwargs))
-        work: Future[T] = self._executor.submit(contextvars.copy_context().run, call)
-        # A call that has begun cannot be cancelled any more, so this ends the wait for a thread and nothing else.
-        waiting = loop.call_later(WAIT_SECONDS, work.cancel)
+        answer: asyncio.Future[T] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def call() -> None:
+            try:
+                settle = partial(_settle, answer, context.run(self._call, name, partial(function, *args, **kwargs)))
+            except BaseException as error:  # it is the caller's
+                settle = partial(_fail, answer, error)
+            with suppress(RuntimeError):  # the loop has ended, and with it whoever waits
+                loop.call_soon_threadsafe(settle)
+
+        def give_up() -> None:
+            if self._pool.withdraw(call):
+                _fail(answer, Busy())
+
+        waiting = loop.call_later(WAIT_SECONDS, give_up)
         try:
-            return await asyncio.wrap_future(work)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if work.cancelled() and task is not None and not task.cancelling():
-                raise Busy from None
-            raise
+            self._pool.submit(call)
+            return await answer
         finally:
             waiting.cancel()
+            if answer.cancelled():
+                self._pool.withdraw(call)
 
     def _call(self, name: str, function: Callable[[], T]) -> T:
         thread = threading.get_ident()
@@ -110,3 +121,13 @@ class WebThreads:
             running.told = True
             stack = "".join(traceback.format_stack(frame))
             logger.error("%s has run for more than %g s. It is at:\n%s", running.name, self._seconds, stack)
+
+
+def _settle(answer: asyncio.Future[T], result: T) -> None:
+    if not answer.done():
+        answer.set_result(result)
+
+
+def _fail(answer: asyncio.Future[Any], error: BaseException) -> None:
+    if not answer.done():
+        answer.set_exception(error)
