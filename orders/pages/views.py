@@ -68,10 +68,13 @@ def order(request: HttpRequest, number: str) -> HttpResponse:
     position = stream.position(_user_id(request))
     found = get_object_or_404(orders_visible_to(request.user), number=number)
     talk: dict[str, Any] = {"client_id": uuid4().hex}
+    status = HTTPStatus.OK
     if request.method == "POST":
         refusal = _say(request, found)
         if refusal is None:
             return redirect(f"{request.path}#conversation")
+        too_many = isinstance(refusal, conversation.TooManyMessages)
+        status = HTTPStatus.TOO_MANY_REQUESTS if too_many else HTTPStatus.BAD_REQUEST
         talk = {"text": request.POST.get("text", "")[:MAX_TEXT], "problem": str(refusal), **talk}
     # Nothing about somebody else's order comes through the user's own stream; staff watch it as the board does.
     socket = SOCKET if found.customer_id == request.user.pk else BOARD_SOCKET
@@ -83,7 +86,7 @@ def order(request: HttpRequest, number: str) -> HttpResponse:
         request,
         "order",
         position,
-        status=HTTPStatus.BAD_REQUEST if "problem" in talk else HTTPStatus.OK,
+        status=status,
         order=found,
         timeline=timeline_of(found),
         socket=socket,

@@ -91,3 +91,21 @@ def test_of_four_with_one_key_one_acts_and_all_others_hear_the_same_or_wait(
     assert {answer.code for answer in answers if answer.status == 409} <= {"idempotency_key_in_use"}
     assert as_staff.patch("orders/SO-1", body, Idempotency_Key="k1").json == done[0]
     assert StatusChange.objects.filter(to_status="shipped").count() == 1
+
+
+def test_a_message_that_is_sent_several_times_at_once_is_kept_once(at_once: Any, as_staff: Api, order: Order):
+    said = {"text": "In the van.", "client_id": "s-1"}
+    answers: list[Answer] = at_once(lambda _: as_staff.post("orders/SO-1/messages", said))
+    assert sorted(answer.status for answer in answers) == [200, 200, 200, 201]
+    assert len({answer.json["id"] for answer in answers}) == 1
+    assert Notification.objects.filter(kind="order.message").count() == 1
+
+
+def test_messages_that_are_written_at_once_are_told_in_the_order_in_which_they_stand(
+    at_once: Any, as_alice: Api, as_staff: Api, order: Order
+):
+    at_once(lambda n: [as_staff.post("orders/SO-1/messages", {"text": f"{n}.{part}"}) for part in range(5)])
+    page = as_alice.get("orders/SO-1/messages").json["results"]
+    told = as_alice.get("notifications?after=1").json["results"]
+    assert len(told) == 5 * CALLERS
+    assert [frame["message"]["id"] for frame in told] == [message["id"] for message in reversed(page)]

@@ -66,6 +66,7 @@ def test_who_writes_too_much_is_told_and_keeps_what_was_written(
     client.force_login(alice)
     say(client, "Hello?")
     answer = client.post("/orders/SO-1", {"text": "Hello again?"})
+    assert answer.status_code == 429
     assert "Too many messages" in text(answer.content)
     assert "Hello again?" in answer.content.decode()
 
