@@ -137,6 +137,12 @@ class MessagePages(OrderPages):
             raise serializers.ValidationError({"cursor": ["This is not a cursor of ours."]}, code="invalid") from None
 
 
+class HistoryPages(MessagePages):
+    """Of the history of an order, whose entries come one after the other as messages do."""
+
+    page_size_query_description = "Entries on a page, 50 unless told, 200 at most."
+
+
 def read(request: Request, order: Order) -> Response:
     """A page of the conversation."""
     pages = MessagePages()

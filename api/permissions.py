@@ -33,4 +33,5 @@ class OrderPermission(BasePermission):
             return conversation.side_of(request.user, obj) is not None
         if request.method in SAFE:
             return True
-        return request.method == "PATCH" and request.user.has_perm("orders.change_order")
+        needed = {"PATCH": "orders.change_order", "DELETE": "orders.delete_order"}.get(request.method or "")
+        return needed is not None and request.user.has_perm(needed)

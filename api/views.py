@@ -17,6 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 from api import batch, etags, idempotency, messages
 from api.changes import ChangePages
 from api.filters import OrderQuery, narrowed
+from api.messages import HistoryPages
 from api.paging import OrderPages
 from api.parsers import needed
 from api.permissions import OrderPermission
@@ -135,6 +136,19 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         return idempotency.once(request, answer)
 
     @extend_schema(
+        operation_id="delete_order",
+        summary="Delete an order",
+        description="With its history and conversation. Its customer is told `order.removed`. For those who have "
+        "`orders.delete_order`.",
+        parameters=[NUMBER, IF_MATCH],
+        responses={204: None},
+    )
+    def destroy(self, request: Request, number: str) -> Response:
+        order = self.get_object()
+        services.delete_order(order=order, versions=etags.versions(etags.required(request), order))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
         operation_id="change_orders",
         summary="Change the statuses of up to 1,000 orders",
         description="Each line gets its own result, and one that is refused harms no other.",
@@ -155,14 +169,16 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
 
     @extend_schema(
         operation_id="get_history",
-        summary="Every status change of an order, applied or not",
-        description="In the order in which they were recorded.",
+        summary="Every status change of an order, applied or not, newest first",
+        description="In the order in which they were recorded. `applied` ones are the order's story.",
         parameters=[NUMBER],
         responses=StatusChangeSerializer(many=True),
     )
-    @action(detail=True, methods=["get"], pagination_class=None)
+    @action(detail=True, methods=["get"], pagination_class=HistoryPages)
     def history(self, request: Request, number: str) -> Response:
-        return Response(StatusChangeSerializer(history_of(self.get_object()), many=True).data)
+        pages = HistoryPages()
+        page = pages.paginate_queryset(history_of(self.get_object()), request)
+        return pages.get_paginated_response(StatusChangeSerializer(page, many=True).data)
 
     @extend_schema(
         methods=["GET"],

@@ -13,11 +13,11 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Model, QuerySet, URLField
-from django.forms import HiddenInput, IntegerField, JSONField, ModelForm
+from django.forms import CharField, HiddenInput, IntegerField, JSONField, ModelForm
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from orders import conversation, services
+from orders import conversation, customers, services
 from orders.lifecycle import Status
 from orders.models import Change, Order, StaleOrder, StatusChange
 from orders.shapes import check_items, check_metadata, check_values
@@ -83,6 +83,12 @@ class OrderForm(ModelForm):
     """Holds the version that its fields were filled from: somebody may have changed the order while it was open."""
 
     seen_version = IntegerField(required=False, widget=HiddenInput)
+    give_to = CharField(
+        label="Give to another customer",
+        required=False,
+        max_length=150,
+        help_text="The name of a user that exists. Both are told, and the conversation about the order is deleted.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -100,6 +106,13 @@ class OrderForm(ModelForm):
         metadata = {} if metadata is None else metadata
         check_metadata(metadata)
         return metadata
+
+    def clean_give_to(self) -> Any:
+        name = self.cleaned_data["give_to"]
+        customer = customers.called(customers.spelled(name)) if name else None
+        if name and customer is None:
+            raise ValidationError("There is no such user.")
+        return customer
 
     def clean(self) -> dict[str, Any] | None:
         fields = super().clean()
@@ -148,8 +161,12 @@ class OrderAdmin(admin.ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Order | None = None) -> tuple[str, ...]:
         fixed = ("version", "status_since", "created_at", "updated_at")
-        # The number is the key in other systems' URLs, and the customer decides whose stream was told.
+        # The number is the key in other systems' URLs, and the customer decides whose stream was told: there is a field
+        # of its own for another one.
         return fixed if obj is None else ("number", "customer", "status", *fixed)
+
+    def get_fields(self, request: HttpRequest, obj: Order | None = None) -> Any:
+        return [name for name in super().get_fields(request, obj) if obj is not None or name != "give_to"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
@@ -159,6 +176,8 @@ class OrderAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Order, form: ModelForm, change: bool) -> None:
         obj.save(change=Change(actor=request.user))
+        if change and (customer := form.cleaned_data.get("give_to")):
+            services.change_customer(order=obj, customer=customer, actor=request.user)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:

@@ -1,8 +1,8 @@
 """The staff's board: the topic of all orders, for users with the permission `orders.view_order`.
 
-What an order's watchers are told is its whole latest state, as the API gives it, and that somebody has written about
-it: which side and when, but not what, since not all of them may read conversations. `config` makes it a socket at
-`/ws/board`; how watchers are told is the engine's (`notifications.delivery.topic`).
+What an order's watchers are told is its whole latest state, as the API gives it, or that it is gone, and that somebody
+has written about it: which side and when, but not what, since not all of them may read conversations. `config` makes it
+a socket at `/ws/board`; how watchers are told is the engine's (`notifications.delivery.topic`).
 """
 
 from __future__ import annotations
@@ -68,4 +68,8 @@ def message_fields(*, number: str, key: int, side: str, at: datetime, client_id:
     return {"order": number, "id": key, "side": str(side), "at": rfc3339(at), "client_id": client_id or None}
 
 
-board = Topic(name=BOARD, admits=_who_may_watch, changed_since=_versions_since, states=_states)
+def _gone(key: str) -> str | None:
+    return protocol.frame("removed", number=key.removeprefix(ORDER)) if key.startswith(ORDER) else None
+
+
+board = Topic(name=BOARD, admits=_who_may_watch, changed_since=_versions_since, states=_states, gone=_gone)

@@ -31,7 +31,8 @@ class Change:
     `actor` is the user who made it, or None. `note` is shown to the customer. If `notify` is false, the customer's
     stream does not get the change. `occurred_at` is when the status began; without it, it begins now. `from_status` is
     for a status that was changed past `save()`: the status that the history knows, since the row no longer tells.
-    `made` is the entry, if it was made already.
+    `made` is the entry, if it was made already. `former` is the order as its former customer knew it, if it is given to
+    another.
     """
 
     actor: Any = None
@@ -40,6 +41,7 @@ class Change:
     occurred_at: datetime | None = None
     from_status: str | None = None
     made: StatusChange | None = None
+    former: Any = None
 
     def entry(
         self, order: Any, *, from_status: str, to_status: str | None = None, applied: bool = True

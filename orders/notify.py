@@ -28,6 +28,7 @@ class Kind(StrEnum):
     ORDER_CREATED = "order.created"
     ORDER_STATUS_CHANGED = "order.status_changed"
     ORDER_UPDATED = "order.updated"
+    ORDER_REMOVED = "order.removed"
     ORDER_DELAYED = "order.delayed"
     ORDER_MESSAGE = "order.message"
 
@@ -36,6 +37,7 @@ KINDS = {
     What.CREATED: Kind.ORDER_CREATED,
     What.STATUS_CHANGED: Kind.ORDER_STATUS_CHANGED,
     What.UPDATED: Kind.ORDER_UPDATED,
+    What.REMOVED: Kind.ORDER_REMOVED,
     What.DELAYED: Kind.ORDER_DELAYED,
 }
 

@@ -127,7 +127,8 @@ class RecordedModel(models.Model):
 
         If nothing differs, nothing is written, and the row is as the instance is. Raises `StaleOrder` if the row is
         not in the state that this instance knows. Raises ValueError if `update_fields` leaves out a column that was
-        changed, because the snapshot that goes out would tell of it. A save that raises leaves the instance as it was.
+        changed, because the snapshot that goes out would tell of it, and for another customer: the one of before has to
+        be told (`services.change_customer`). A save that raises leaves the instance as it was.
         """
         change = change or Change()
         using = using or router.db_for_write(type(self), instance=self)
@@ -175,6 +176,8 @@ class RecordedModel(models.Model):
         changed = {name for name, value in self._columns().items() if value != before.columns[name]} - set(STAMP)
         if update_fields is not None and (left_out := changed - set(self._attnames(update_fields))):
             raise ValueError(f"save() would leave out what was changed: {', '.join(sorted(left_out))}.")
+        if "customer_id" in changed and change.former is None:
+            raise ValueError(f"Order {self} belongs to another customer; call orders.services.change_customer().")
         if change.from_status is not None and change.from_status != self.status:
             changed.add("status")
         if not changed:
@@ -371,6 +374,11 @@ def record_save(*, instance: RecordedModel, raw: bool = False, **_: Any) -> None
     # From here on another receiver may change the instance and save it again.
     instance._known = (*saving.known, saving.result(instance._columns()))
     change = saving.change
+    if change.former is not None:
+        change.former.version = instance.version
+        told = ((What.REMOVED, change.former), (What.CREATED, instance))
+        tell([News(what, order, at=instance.updated_at, notify=change.notify) for what, order in told])
+        return
     if saving.from_status == instance.status:
         changed = saving.changed(instance._columns())
         tell([News(What.UPDATED, instance, at=instance.updated_at, notify=change.notify, changed=changed)])

@@ -91,8 +91,8 @@ def orders_found(orders: QuerySet[Order], text: str) -> QuerySet[Order]:
 
 
 def history_of(order: Order) -> QuerySet[StatusChange]:
-    """Every status change of the order, applied or not, oldest first."""
-    return order.history.select_related("actor")
+    """Every status change of the order, applied or not, in the order of their recording."""
+    return order.history.all()
 
 
 def timeline_of(order: Order) -> QuerySet[StatusChange]:

@@ -7,6 +7,7 @@ notifications that `orders.signals` causes commit together or not at all. Nothin
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +18,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from orders import customers, selectors
-from orders.history import Change, news_known, record
+from orders.history import Change, news_known, record, tell
+from orders.messages import Conversation, Message
 from orders.models import Order
+from orders.signals import News, What
 from orders.updates import (
     CLOCK_SKEW,
     IllegalTransition,
@@ -176,11 +179,8 @@ def update_order(
     Raises `VersionMismatch` if `versions` are given and the order's is none of them, `IllegalTransition`,
     `NoteRequired`, `OccurredInFuture`, and `Order.DoesNotExist` if it is gone.
     """
-    locked = Order.objects.select_related("customer").select_for_update(of=("self",), no_key=True).get(pk=order.pk)
-    if versions is not None and locked.version not in versions:
-        expected = " or ".join(map(str, sorted(versions)))
-        detail = f"Order {locked.number} is at version {locked.version}, not {expected}."
-        raise VersionMismatch(detail, version=locked.version)
+    locked = _locked(order)
+    _check_version(locked, versions)
     if to is None:
         for name, value in (fields or {}).items():
             setattr(locked, name, value)
@@ -201,6 +201,49 @@ def update_order(
         if locked.news_at != newest:
             Order.objects.filter(pk=locked.pk).update(news_at=locked.news_at)
     return Outcome(order=locked, applied=effect.applied, ignored=effect.ignored)
+
+
+@transaction.atomic
+def change_customer(*, order: Order, customer: Any, actor: Any = None, notify: bool = True) -> Order:
+    """Give the order to another `customer`, a user, and tell both: to the one it is gone, to the other it is new.
+
+    Its history goes along. What the former customer and the staff have written to each other is deleted: it is no
+    other customer's to read. Raises `Order.DoesNotExist` if it is gone.
+    """
+    locked = _locked(order)
+    if locked.customer_id != customer.pk:
+        Conversation.objects.filter(order=locked.pk).delete()
+        Message.objects.filter(order=locked.pk).delete()
+        former = copy(locked)
+        locked.customer = customer
+        locked.save(change=Change(actor=actor, notify=notify, former=former))
+    return locked
+
+
+@transaction.atomic
+def delete_order(*, order: Order, notify: bool = True, versions: Collection[int] | None = None) -> None:
+    """Delete the order, with its history and conversation. What its customer was told of it stays in their stream.
+
+    Raises `VersionMismatch` as `update_order` does, and `Order.DoesNotExist` if it is gone.
+    """
+    locked = _locked(order)
+    _check_version(locked, versions)
+    removed = copy(locked)
+    removed.version += 1
+    locked.delete()
+    tell([News(What.REMOVED, removed, at=timezone.now(), notify=notify)])
+
+
+def _locked(order: Order) -> Order:
+    rows = Order.objects.select_related("customer").select_for_update(of=("self",), no_key=True)
+    return rows.get(pk=order.pk)
+
+
+def _check_version(order: Order, versions: Collection[int] | None) -> None:
+    if versions is not None and order.version not in versions:
+        expected = " or ".join(map(str, sorted(versions)))
+        detail = f"Order {order.number} is at version {order.version}, not {expected}."
+        raise VersionMismatch(detail, version=order.version)
 
 
 @transaction.atomic

@@ -23,6 +23,8 @@ class What(Enum):
     STATUS_CHANGED = auto()
     #: Something other than the status changed.
     UPDATED = auto()
+    #: It is no longer the customer's: deleted, or given to another, who is told of a new order.
+    REMOVED = auto()
     #: Nothing changed: its promised day is over, and it has not arrived.
     DELAYED = auto()
 
@@ -31,7 +33,7 @@ class What(Enum):
 class News:
     """One change, with its `order` (an `Order`) as that change left it. Without `notify` the customer is not told.
 
-    `changed` names the fields of an update.
+    A removed order is as it was, with the version after its last.
     """
 
     what: What

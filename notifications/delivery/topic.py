@@ -72,6 +72,8 @@ class Topic:
     changed_since: Callable[[datetime], Mapping[str, int]]
     #: The states of these things now, by key; what is gone is left out.
     states: Callable[[Collection[str]], Mapping[str, State]]
+    #: The frame that tells that a thing is gone; None if nobody has to know.
+    gone: Callable[[str], str | None] = lambda _key: None
 
 
 class Watchers:
@@ -202,10 +204,13 @@ class Watchers:
                 self._note(keys)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            for key, state in states.items():
-                self._told[key] = state.version
-                for waiting in self._watchers.values():
-                    waiting[key] = state.frame
+            frames = {key: state.frame for key, state in states.items()}
+            frames |= {key: frame for key in keys if key not in states and (frame := self._topic.gone(key))}
+            for key in keys:
+                self._told.pop(key, None)  # what is gone may come again, at a version that was told before
+            self._told |= {key: state.version for key, state in states.items()}
+            for waiting in self._watchers.values():
+                waiting.update(frames)
             for subscriber, waiting in self._watchers.items():
                 _hand_over(subscriber, waiting)
             if self._changed or any(self._watchers.values()):

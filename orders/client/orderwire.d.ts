@@ -45,7 +45,8 @@ export interface Order {
 }
 
 export type Kind =
-  | "order.created" | "order.status_changed" | "order.updated" | "order.delayed" | "order.message" | "import.finished";
+  | "order.created" | "order.status_changed" | "order.updated" | "order.removed" | "order.delayed" | "order.message"
+  | "import.finished";
 
 export interface Notification extends Told {
   kind: Kind;
@@ -73,6 +74,12 @@ export interface Progress {
 export interface OrderChanged {
   type: "order";
   order: Order;
+}
+
+/** Staff's board alone: an order was deleted. Not numbered. */
+export interface OrderRemoved {
+  type: "removed";
+  number: string;
 }
 
 /** Somebody has written about an order: to a customer's own connections, and on the staff's board. Not numbered. */
@@ -103,6 +110,7 @@ export interface Snapshot extends Position {
 export interface OrderwireEventMap extends FeedEventMap<Notification, Snapshot> {
   progress: CustomEvent<Progress>;
   order: CustomEvent<OrderChanged>;
+  removed: CustomEvent<OrderRemoved>;
   message: CustomEvent<MessageSaid>;
   typing: CustomEvent<Typing>;
 }

@@ -24,6 +24,7 @@ export class Orderwire extends Feed {
       const { order } = detail;
       detail = { ...detail, stale: order?.version < this.#versions.get(order?.number) };
       if (order) this.#remember(order);
+      if (detail.kind === "order.removed" && !detail.stale) this.#versions.delete(order.number);
     }
     super.tell(type, detail);
   }

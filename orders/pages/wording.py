@@ -63,20 +63,23 @@ def ahead(status: str) -> list[Words]:
     return steps
 
 
+#: Of those kinds that always say the same.
+HEADLINES = {
+    "order.created": "Order placed",
+    "order.removed": "Order removed",
+    "order.message": "New message",
+    "order.delayed": "Later than planned",
+}
+
+
 def headline(told: dict[str, Any]) -> str:
     """What a notification says, in a few words. `told` is its frame: `kind`, `order`, and perhaps `changed`."""
     kind, order = told["kind"], told["order"]
     if kind == "order.status_changed":
         return WORDS[Status(order["status"])].label
-    if kind == "order.created":
-        return "Order placed"
-    if kind == "order.message":
-        return "New message"
-    if kind == "order.delayed":
-        return "Later than planned"
     if kind == "order.updated" and "estimated_delivery" in told.get("changed", ()) and order["estimated_delivery"]:
         return f"New delivery date: {date.fromisoformat(order['estimated_delivery']):%-d %B}"
-    return "Details changed"
+    return HEADLINES.get(kind, "Details changed")
 
 
 def table() -> dict[str, dict[str, Any]]:

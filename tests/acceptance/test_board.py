@@ -41,6 +41,10 @@ def change(client: httpx.Client, number: str, **fields: Any) -> int:
     return int(answer.json()["version"])
 
 
+def delete(client: httpx.Client, number: str) -> None:
+    client.delete(f"/orders/{number}").raise_for_status()
+
+
 def seen(client: httpx.Client, number: str) -> Any:
     """The order as the API gives it."""
     return client.get(f"/orders/{number}").raise_for_status().json()
@@ -143,6 +147,15 @@ async def test_a_hint_is_enough(deploy: Deploy):
                 await frame(connection, "welcome")
                 version = change(client, number, carrier=carrier)
                 assert (await order_at(connection, number, version))["version"] == version
+
+
+async def test_a_deleted_order_is_told_to_the_board(web: Web, deployment: Deployment, staff_http: httpx.Client):
+    number = new_order(staff_http)
+    async with board(web, deployment.token("staff")) as connection:
+        await frame(connection, "welcome")
+        delete(staff_http, number)
+        while (await frame(connection, "removed"))["number"] != number:
+            pass
 
 
 async def test_what_no_hint_announced_reaches_the_board_all_the_same(deploy: Deploy):

@@ -34,7 +34,11 @@ Table = dict[str, dict[str, tuple[Any, tuple[int, int, int, int]]]]
 ROUTES: Table = {
     "order-list": {"GET": (None, (401, 200, 200, 200)), "POST": (NEW, (401, 403, 403, 201))},
     "order-batch": {"POST": (BATCH, (401, 403, 403, 200))},
-    "order-detail": {"GET": (None, (401, 200, 404, 200)), "PATCH": (CHANGE, (401, 403, 404, 200))},
+    "order-detail": {
+        "GET": (None, (401, 200, 404, 200)),
+        "PATCH": (CHANGE, (401, 403, 404, 200)),
+        "DELETE": (None, (401, 403, 404, 204)),
+    },
     "order-history": {"GET": (None, (401, 200, 404, 200))},
     "order-messages": {"GET": (None, (401, 200, 404, 200)), "POST": (MESSAGE, (401, 201, 404, 201))},
     "notifications": {"GET": (None, (401, 200, 200, 200))},

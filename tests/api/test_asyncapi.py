@@ -62,6 +62,7 @@ def test_whatever_the_protocol_can_say_is_described(order: Order):
     frames = [
         protocol.welcome(user="alice", stream="s", head=1, after=0, unread=1, ping_seconds=25),
         protocol.frame("order", order=snapshot(order)),
+        protocol.frame("removed", number=order.number),
         protocol.ping(head=1, read_up_to=0),
         protocol.read(up_to=1, unread=0),
         protocol.error(code="binary", detail="Frames are JSON texts."),

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, Permission
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -362,7 +362,47 @@ def test_pages_end_although_thousands_were_placed_at_one_moment(as_alice: Api, a
 
 def test_the_history_is_the_orders_own(as_bob: Api, as_alice: Api, order: Order):
     assert as_bob.get("orders/SO-1/history").code == "not_found"
-    assert len(as_alice.get("orders/SO-1/history").json) == StatusChange.objects.count() == 1
+    assert len(as_alice.get("orders/SO-1/history").json["results"]) == StatusChange.objects.count() == 1
+
+
+def test_the_history_is_in_pages_newest_first(as_staff: Api, order: Order):
+    for note in range(5):
+        as_staff.patch("orders/SO-1", {"status": "pending", "note": f"{note}"})
+    pages = [as_staff.get("orders/SO-1/history?limit=2").json]
+    as_staff.patch("orders/SO-1", {"status": "shipped", "note": "5"})  # moves no page
+    while following := pages[-1]["next"]:
+        pages.append(as_staff.get(following.removeprefix("http://testserver")).json)
+    assert [[change["note"] for change in page["results"]] for page in pages] == [["4", "3"], ["2", "1"], ["0", ""]]
+    newest = as_staff.get(pages[1]["previous"].removeprefix("http://testserver")).json
+    assert [change["note"] for change in newest["results"]] == ["4", "3"]
+    assert as_staff.get("orders/SO-1/history?order=asc").errors == {("/order", "unknown_parameter")}
+
+
+# Deleting.
+
+
+def test_a_deleted_order_is_gone_and_its_customer_is_told(as_staff: Api, as_alice: Api, order: Order):
+    as_staff.patch("orders/SO-1", {"status": "shipped"})
+    assert as_staff.delete("orders/SO-1").status == 204
+    assert as_staff.get("orders/SO-1").code == as_staff.delete("orders/SO-1").code == "not_found"
+    assert as_alice.get("snapshot").json["orders"] == []
+    told = as_alice.get("notifications?after=0").json["results"]
+    assert [(one["kind"], one["order"]["version"]) for one in told] == [
+        ("order.created", 1),
+        ("order.status_changed", 2),
+        ("order.removed", 3),
+    ]
+
+
+def test_an_order_is_deleted_at_the_version_that_was_seen(as_staff: Api, order: Order):
+    as_staff.patch("orders/SO-1", {"carrier": "DHL"})
+    assert as_staff.delete("orders/SO-1", If_Match='"1"').code == "version_mismatch"
+    assert as_staff.delete("orders/SO-1", If_Match='"2"').status == 204
+
+
+def test_who_may_only_change_orders_deletes_none(as_staff: Api, staff: AbstractUser, order: Order):
+    staff.user_permissions.remove(Permission.objects.get(codename="delete_order"))
+    assert as_staff.delete("orders/SO-1").code == "permission_denied"
 
 
 # Names.

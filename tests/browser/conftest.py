@@ -61,6 +61,10 @@ class BackOffice:
         answer = await self._http.post(f"/api/v1/orders/{number}/messages", json={"text": text})
         assert answer.status_code == 201, answer.text
 
+    async def delete(self, number: str) -> None:
+        answer = await self._http.delete(f"/api/v1/orders/{number}")
+        assert answer.status_code == 204, answer.text
+
     async def close(self) -> None:
         await self._http.aclose()
 

@@ -158,6 +158,14 @@ async def test_a_board_that_was_offline_is_right_after_it(deploy: Deploy, visit_
     await office.close()
 
 
+async def test_an_order_that_is_deleted_leaves_the_board(visit: Visit, office: BackOffice):
+    number = await office.create("alice")
+    page = await board(visit)
+    await expect(page.locator(f'[data-order="{number}"]')).to_be_visible()
+    await office.delete(number)
+    await expect(page.locator(f'[data-order="{number}"]')).to_have_count(0)
+
+
 async def test_staff_watch_a_customers_order_page_move(visit: Visit, office: BackOffice):
     number = await office.create("alice")
     page = await board(visit, f"/orders/{number}")

@@ -50,6 +50,24 @@ async def test_a_new_order_appears_at_the_top_of_the_list(visit: Visit, office: 
     assert await is_the_same_page(page)
 
 
+async def test_an_order_that_is_deleted_vanishes_from_the_list_and_its_own_page_says_so(
+    visit: Visit, office: BackOffice
+):
+    number = await office.create("alice")
+    alice = await visit("alice")
+    page = await alice.log_in()
+    own = await alice.open(f"/orders/{number}")
+    await in_state(page, "live")
+    await in_state(own, "live")
+    await mark(page)
+    await office.delete(number)
+    await expect(card(page, number)).to_have_count(0)
+    await expect(page.get_by_text("Order removed")).to_be_visible()
+    await expect(own.get_by_text("This order is not here any more.")).to_be_visible()
+    await expect(card(own, number)).to_be_hidden()
+    assert await is_the_same_page(page)
+
+
 async def test_the_timeline_grows_while_the_order_page_is_open(visit: Visit, office: BackOffice):
     number = await office.create("alice")
     alice = await visit("alice")

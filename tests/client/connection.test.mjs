@@ -337,6 +337,18 @@ test("an order never moves backwards", async () => {
   assert.deepEqual(tab.stale, [1, 2, 5, 6]); // but not to be drawn
 });
 
+test("of an order that is removed the version is forgotten, but for a removal that is older than what the page shows", async () => {
+  const tab = await world.open({ orders: [{ number: "SO-1", version: 5 }, { number: "SO-2", version: 5 }] });
+  const told = (kind, number, version) =>
+    server.toUser("alice", { type: "notification", seq: ++server.stream("alice").head, kind, order: { number, version } });
+  told("order.removed", "SO-1", 6);
+  told("order.created", "SO-1", 1); // another one with its number
+  told("order.removed", "SO-2", 4); // and back again, before the page was read
+  told("order.updated", "SO-2", 4);
+  await world.settle();
+  assert.deepEqual([tab.seen, tab.stale], [[1, 2, 3, 4], [3, 4]]);
+});
+
 test("after a reset versions count anew", async () => {
   const tab = await world.open({ after: 0, orders: [{ number: "SO-1", version: 50 }], stream: "restored-away" });
   server.append("alice", { number: "SO-1", version: 2 });

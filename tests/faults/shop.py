@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
@@ -168,6 +169,16 @@ class Shop:
 
     # -- What is so, over HTTP -------------------------------------------------------------------------------------
 
+    async def history(self, number: str, user: str) -> list[dict[str, Any]]:
+        """The whole history of an order, in the order of its recording."""
+        history: list[dict[str, Any]] = []
+        query: dict[str, Any] = {"limit": PAGE}
+        while query:
+            page = await self.get(f"orders/{number}/history", user, **query)
+            history += page["results"]
+            query = dict(parse_qsl(urlsplit(page["next"] or "").query))
+        return history[::-1]
+
     async def get(self, path: str, user: str, **query: Any) -> Any:
         """The JSON at a path of the API, asked as that user, as soon as a web process answers."""
         token = self.tokens[user]
@@ -250,7 +261,7 @@ class Shop:
             )
             written: Counter[tuple[str, str]] = Counter()
             for order in (await self.get("orders", customer))["results"]:
-                history = await self.get(f"orders/{order['number']}/history", customer)
+                history = await self.history(order["number"], customer)
                 moves = [change for change in history if change["applied"] and change["from_status"]]
                 written.update((order["number"], change["note"]) for change in moves)
                 assert order["version"] == 1 + len(moves)

@@ -78,7 +78,7 @@ async def enqueue(shop: Shop) -> None:
 
 async def by_the_task(shop: Shop) -> list[dict[str, Any]]:
     """What the order's history has of the task."""
-    history = await shop.get(f"orders/{NUMBER}/history", CUSTOMER)
+    history = await shop.history(NUMBER, CUSTOMER)
     return [change for change in history if change["note"] == "by a task"]
 
 

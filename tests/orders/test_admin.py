@@ -87,6 +87,15 @@ def test_the_form_changes_other_fields_and_never_the_status(desk: Client, order:
     assert (fresh.carrier, fresh.status, fresh.number) == ("DHL", "pending", "SO-1")
 
 
+def test_an_order_is_given_to_another_customer_who_has_to_exist(desk: Client, order: Order, bob: User):
+    url = reverse("admin:orders_order_change", args=[order.pk])
+    data = {**opened_form(desk, order), "carrier": "DHL"}
+    assert "There is no such user" in desk.post(url, {**data, "give_to": "carol"}).content.decode()
+    assert desk.post(url, {**data, "give_to": "bob"}).status_code == 302
+    fresh = Order.objects.get()
+    assert (fresh.customer, fresh.carrier) == (bob, "DHL")
+
+
 def test_a_form_that_was_open_while_the_order_changed_overwrites_nothing(desk: Client, order: Order):
     data = opened_form(desk, order)
     services.update_order(order=order, fields={"carrier": "GLS"})

@@ -1,5 +1,6 @@
 """The services: one locked row, one lifecycle, one transaction for a change and all that it causes."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -13,7 +14,8 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orders import selectors, services
+from notifications.models import Notification
+from orders import conversation, selectors, services
 from orders.history import MAX_LOOKED_AT
 from orders.lifecycle import Status, is_legal
 from orders.models import Change, Order, StatusChange
@@ -393,3 +395,79 @@ def test_a_change_takes_few_statements(order: Order, django_assert_max_num_queri
 def test_times_are_kept_in_utc(alice: User):
     order = make_order(placed_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
     assert Order.objects.get(pk=order.pk).placed_at == datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+# Another customer, and none.
+
+
+def told(user: User) -> list[tuple[str, int, str]]:
+    """The kinds, versions and customers of what the user was told, in its order, without a gap."""
+    stored = Notification.objects.filter(stream=user.pk).order_by("seq")
+    assert [one.seq for one in stored] == list(range(1, len(stored) + 1))
+    frames = [json.loads(one.frame) for one in stored]
+    return [(frame["kind"], frame["order"]["version"], frame["order"]["customer"]) for frame in frames]
+
+
+def test_an_order_that_is_given_to_another_customer_is_gone_for_the_one_and_new_for_the_other(
+    order: Order, alice: User, bob: User
+):
+    services.change_status(order=order, to="shipped")
+    given = services.change_customer(order=order, customer=bob)
+    assert (given.customer, given.version, story(order)) == (bob, 3, ["pending", "shipped"])
+    services.change_status(order=order, to="delivered")
+    assert told(alice)[2:] == [("order.removed", 3, "alice")]
+    assert told(bob) == [("order.created", 3, "bob"), ("order.status_changed", 4, "bob")]
+
+
+def test_an_order_that_is_given_to_its_own_customer_stays_as_it_is(order: Order, alice: User):
+    assert services.change_customer(order=order, customer=alice).version == 1
+    assert len(told(alice)) == 1
+
+
+def test_another_customer_reads_nothing_of_what_the_former_one_has_written(order: Order, alice: User, bob: User):
+    conversation.write(order=order, author=alice, text="My secret")
+    services.change_customer(order=order, customer=bob)
+    assert not conversation.messages_of(Order.objects.get()).exists()
+
+
+def test_save_refuses_another_customer(order: Order, bob: User):
+    order.customer = bob
+    with pytest.raises(ValueError, match="change_customer"):
+        order.save()
+    assert Order.objects.get().customer != bob
+
+
+def test_an_order_that_is_deleted_is_gone_and_what_was_said_of_it_stays(order: Order, alice: User):
+    services.change_status(order=order, to="shipped")
+    services.delete_order(order=order)
+    assert not Order.objects.exists()
+    assert not StatusChange.objects.exists()
+    assert [kind for kind, _, _ in told(alice)] == ["order.created", "order.status_changed", "order.removed"]
+    again = make_order()
+    assert told(alice)[-1] == ("order.created", again.version, "alice")
+
+
+def test_what_another_has_changed_meanwhile_is_not_deleted(order: Order):
+    services.change_status(order=order, to="shipped")
+    with pytest.raises(services.VersionMismatch):
+        services.delete_order(order=order, versions={1})
+    services.delete_order(order=order, versions={2})
+    with pytest.raises(Order.DoesNotExist):
+        services.delete_order(order=order)
+
+
+@on_postgres
+@pytest.mark.django_db(transaction=True)
+def test_orders_that_go_to_and_fro_between_two_customers_never_deadlock(alice: User, bob: User):
+    """Each call tells both, and locks their streams in one order."""
+    mine, theirs = make_order("SO-A", "alice"), make_order("SO-B", "bob")
+
+    def give(order: Order, *customers: User) -> Any:
+        def to_and_fro() -> None:
+            for customer in customers * 10:
+                services.change_customer(order=order, customer=customer)
+
+        return to_and_fro
+
+    assert together(give(mine, bob, alice), give(theirs, alice, bob)) == [None, None]
+    assert len(told(alice)) == len(told(bob)) == 41

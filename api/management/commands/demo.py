@@ -80,6 +80,7 @@ class Command(BaseCommand):
                     "view_order",
                     "add_order",
                     "change_order",
+                    "delete_order",
                     "reply_to_order",
                     "view_statuschange",
                     "issue_ticket",

@@ -32,7 +32,9 @@ class Things:
         self.reads: list[list[str]] = []
         self.errors: dict[str, list[Exception]] = {"admits": [], "changed_since": [], "states": []}
         self.shut_out: set[Any] = set()
-        self.topic = Topic("things", admits=self.admits, changed_since=self.changed_since, states=self.states)
+        self.topic = Topic(
+            "things", admits=self.admits, changed_since=self.changed_since, states=self.states, gone=self.gone
+        )
 
     def _fail(self, what: str) -> None:
         if self.errors[what]:
@@ -54,6 +56,9 @@ class Things:
             for key in keys
             if key in self.versions
         }
+
+    def gone(self, key: str) -> str | None:
+        return None if key == "unknown" else protocol.frame("gone", key=key)
 
     def change(self, key: str) -> int:
         """Silently; gives the new version."""
@@ -121,7 +126,7 @@ async def test_a_hint_brings_the_latest_state_to_every_watcher(
     async with watching(hub, watchers, alice) as hers, watching(hub, watchers, bob) as his:
         for key in ("a", "b"):
             things.change(key)
-        await things.announce(database, "a", "b", "gone")
+        await things.announce(database, "a", "b", "unknown")
         for client in (hers, his):
             await told(client, "a", 1)
             await told(client, "b", 1)
@@ -131,6 +136,22 @@ async def test_a_hint_brings_the_latest_state_to_every_watcher(
         for client in (hers, his):
             await told(client, "a", 51)
             assert len(client.of_type("thing")) == 3
+
+
+async def test_what_is_gone_is_told_and_may_come_again(
+    hub: Hub, watchers: Watchers, things: Things, alice: User, database: Database, settings: Any
+):
+    settings.NOTIFICATION_TAIL_SECONDS = NEVER
+    async with watching(hub, watchers, alice) as client:
+        things.change("a")
+        await things.announce(database, "a")
+        await told(client, "a", 1)
+        del things.versions["a"]
+        await things.announce(database, "a")
+        await apoll(lambda: [frame["key"] for frame in client.of_type("gone")] == ["a"], saying="that a is gone")
+        things.change("a")
+        await things.announce(database, "a")
+        await apoll(lambda: len(client.of_type("thing")) == 2, saying="a, again")
 
 
 async def test_what_no_hint_announced_is_found_and_told_once(

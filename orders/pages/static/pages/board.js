@@ -42,6 +42,12 @@ board.addEventListener("click", (event) => {
   if (button) change(button.closest("[data-order]"), button.dataset.to);
 });
 
+feed.addEventListener("removed", ({ detail: { number } }) => {
+  heard.set(number, { number, version: 0 }); // Its number may come again.
+  cardOf(number)?.remove();
+  filter();
+});
+
 function take(order) {
   if (order.version < (heard.get(order.number)?.version ?? 0)) return;
   heard.set(order.number, order);
@@ -67,6 +73,7 @@ function mark(card, waits) {
 /** Shows an order's state, in its column; a card that is newer already stays as it is. */
 function place(order) {
   let card = cardOf(order.number);
+  if (!order.version) return card?.remove(); // It is gone, and the page was read before that.
   if (card && Number(card.dataset.version) >= order.version) return;
   if (!card && !belongs(order)) return;
   const from = card?.dataset.status;

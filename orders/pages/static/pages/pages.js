@@ -6,7 +6,7 @@
  * reset left out) is read anew with the whole page.
  */
 
-import { toast } from "./announce.js";
+import { say, toast } from "./announce.js";
 import { feed } from "./feed.js";
 import { refresh } from "./refresh.js";
 import { headline, localise, paint, wordsFor } from "./words.js";
@@ -26,6 +26,11 @@ feed.addEventListener("notification", ({ detail }) => {
   const { order, stale } = detail;
   if (!order) return;
   const places = shows(order);
+  if (detail.kind === "order.removed") {
+    if (!stale) remove(places);
+    if (document.querySelector("[data-updates]")) refresh();
+    return tellOf(detail);
+  }
   // A message changes nothing of what is drawn here; the conversation below it shows it, and reads it out.
   const said = detail.kind === "order.message";
   if (said && conversationShown(order)) return;
@@ -44,6 +49,7 @@ feed.addEventListener("order", ({ detail: { order } }) => {
     refresh();
   }
 });
+feed.addEventListener("removed", ({ detail }) => remove(shows(detail)));
 if (document.body.dataset.socket === "/ws/board") feed.addEventListener("welcome", () => refresh());
 
 feed.addEventListener("read", () => document.querySelector("[data-updates]") && refresh());
@@ -70,6 +76,17 @@ function shows({ number }) {
   return [...document.querySelectorAll("[data-order]")].filter(({ dataset }) => dataset.order === number);
 }
 
+/** In a list others move up, which the server knows; of the order's own page nothing is left to be read anew. */
+function remove(places) {
+  if (!places.length) return;
+  if (!document.querySelector("[data-timeline]")) {
+    places.forEach((place) => place.remove());
+    return refresh();
+  }
+  places.forEach((place) => (place.hidden = true));
+  say("This order is not here any more.", "down", document.querySelector(".back a"));
+}
+
 function draw(place, order) {
   paint(place, order);
   place.classList.remove("moved");
@@ -80,7 +97,7 @@ function draw(place, order) {
 function announce({ kind, order, note, changed }) {
   const { tone } = wordsFor(order.status);
   toast(headline({ kind, order, changed }), `Order ${order.number}${note ? `: ${note}` : ""}`, {
-    href: `/orders/${encodeURIComponent(order.number)}${kind === "order.message" ? "#conversation" : ""}`,
+    href: kind === "order.removed" ? "" : `/orders/${encodeURIComponent(order.number)}${kind === "order.message" ? "#conversation" : ""}`,
     tone,
   });
 }

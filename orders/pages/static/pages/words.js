@@ -25,6 +25,7 @@ export const wordsFor = (status) => wording[status] ?? UNKNOWN;
 export function headline({ kind, order, changed = [] }) {
   if (kind === "order.status_changed") return wordsFor(order.status).label;
   if (kind === "order.created") return "Order placed";
+  if (kind === "order.removed") return "Order removed";
   const day = order.estimated_delivery;
   if (kind === "order.delayed") return "Later than planned";
   if (kind === "order.updated" && changed.includes("estimated_delivery") && day) return `New delivery date: ${dates.format(dayOf(day))}`;
