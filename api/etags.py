@@ -49,14 +49,27 @@ def required(request: Request) -> list[str] | None:
     return parse_etags(header)
 
 
+def only_new(request: Request) -> bool:
+    """Whether `If-None-Match: *` says that there must be no order yet. Raises `ValidationError` for other tags."""
+    header = request.headers.get("If-None-Match", "*").strip()
+    if header != "*":
+        raise ValidationError({"If-None-Match": ["Of an order that is put it may be * alone."]}, code="invalid")
+    return "If-None-Match" in request.headers
+
+
+def named(tags: list[str] | None) -> set[int] | None:
+    """The versions that `required` tags name, none perhaps; None for whichever it is."""
+    return None if tags is None else {int(matched[1]) for tag in tags if (matched := VERSION.fullmatch(tag))}
+
+
 def versions(tags: list[str] | None, order: Order) -> set[int] | None:
     """The versions that `required` tags stand for; None for whichever it is.
 
     Raises `VersionMismatch` if the order never had any of them.
     """
-    if tags is None:
+    found = named(tags)
+    if tags is None or found is None:
         return None
-    found = {int(matched[1]) for tag in tags if (matched := VERSION.fullmatch(tag))}
     if not found:
         detail = "If-Match names no version of this order."
         if any(tag.startswith("W/") for tag in tags):

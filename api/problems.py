@@ -20,6 +20,7 @@ from typing import Any, NotRequired, TypedDict
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.urls import reverse
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -28,7 +29,7 @@ from api import etags, throttling
 from api.parsers import MAX_POINTER, step
 from notifications import problems
 from notifications.problems import CONTENT_TYPE, FieldError
-from orders import bulk, conversation, services
+from orders import bulk, conversation, numbers, services, upsert
 from orders.models import Order
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,11 @@ STATUS_OF_RULE: dict[type[services.OrderError], HTTPStatus] = {
     services.OccurredInFuture: HTTPStatus.BAD_REQUEST,
     services.VersionMismatch: HTTPStatus.PRECONDITION_FAILED,
     bulk.OrderUnknown: HTTPStatus.NOT_FOUND,
+    upsert.NotPermitted: HTTPStatus.FORBIDDEN,
+    upsert.NothingToMatch: HTTPStatus.PRECONDITION_FAILED,
+    upsert.CustomerNeeded: HTTPStatus.BAD_REQUEST,
+    upsert.CustomerDiffers: HTTPStatus.CONFLICT,
+    upsert.NumberRepeated: HTTPStatus.BAD_REQUEST,
     conversation.BadMessage: HTTPStatus.BAD_REQUEST,
     conversation.ClientIdReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     conversation.TooManyMessages: HTTPStatus.TOO_MANY_REQUESTS,
@@ -61,6 +67,9 @@ POINTER_OF_RULE: dict[type[services.OrderError], str] = {
     services.NoteRequired: "/note",
     services.OccurredInFuture: "/occurred_at",
     bulk.OrderUnknown: "/number",
+    upsert.CustomerNeeded: "/customer",
+    upsert.CustomerDiffers: "/customer",
+    upsert.NumberRepeated: "/number",
     conversation.BadMessage: "/text",
     conversation.ClientIdReused: "/client_id",
 }
@@ -114,6 +123,8 @@ class Rule(TypedDict):
     errors: list[FieldError]
     allowed: NotRequired[list[str]]
     customer: NotRequired[str]
+    order: NotRequired[str]
+    version: NotRequired[int]
 
 
 def of_rule(error: services.OrderError, *, at: str = "") -> Rule:
@@ -127,7 +138,15 @@ def of_rule(error: services.OrderError, *, at: str = "") -> Rule:
         found["allowed"] = error.allowed
     if isinstance(error, services.CustomerExists):
         found["customer"] = error.existing
+    if isinstance(error, services.NumberTaken) and error.order is not None:
+        found["order"] = address_of(error.order.number)
+        found["version"] = error.order.version
     return found
+
+
+def address_of(number: str) -> str:
+    """The path of the order with this number."""
+    return f"{reverse('order-list')}/{numbers.in_path(number)}"
 
 
 def problem(

@@ -22,6 +22,7 @@ from orders.money import MAX_DECIMALS, MAX_DIGITS
 from orders.selectors import snapshot
 from orders.services import Outcome
 from orders.shapes import MAX_ITEMS, MAX_METADATA, MAX_NAME, MAX_SKU
+from orders.upsert import Put, Result
 
 #: Unknown fields that are told of.
 MAX_UNKNOWN = 50
@@ -120,6 +121,9 @@ def with_a_status(attrs: dict[str, Any], *names: str) -> dict[str, Any]:
 class OrderUpdateSerializer(OrderFieldsSerializer):
     """A PATCH: any of the fields, and with `status` what is to be known of the change."""
 
+    number = Number(required=False, help_text="The one in the address, if any.")
+    customer = UserName(required=False, help_text="The order's own, if any: it does not change.")
+
     occurred_at = Moment(
         required=False, help_text="When it happened, if not now: news that come late find their place."
     )
@@ -127,6 +131,12 @@ class OrderUpdateSerializer(OrderFieldsSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return with_a_status(attrs, "occurred_at", "note")
+
+
+class PutOrderSerializer(OrderUpdateSerializer):
+    """A PUT: the order as another system has it. What is absent stays as it is."""
+
+    customer = UserName(required=False, help_text="A new order needs it; of one that is there it does not change.")
 
 
 class OrderSerializer(serializers.Serializer):
@@ -164,6 +174,21 @@ class ChangedOrderSerializer(OrderSerializer):
 
     def to_representation(self, instance: Outcome) -> dict[str, Any]:  # type: ignore[override]
         return {**snapshot(instance.order), "applied": instance.applied, "ignored": list(instance.ignored)}
+
+
+class PutResultSerializer(OrderSerializer):
+    """An order after a PUT."""
+
+    result = serializers.ChoiceField(choices=[one.value for one in Result])
+    ignored = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="`status`, if it is late; `note`, if no step was there to tell it with.",
+    )
+
+    def to_representation(self, instance: Put) -> dict[str, Any]:  # type: ignore[override]
+        if instance.order is None:
+            raise ValueError("The order has to be read first.")
+        return {**snapshot(instance.order), "result": str(instance.result), "ignored": list(instance.ignored)}
 
 
 class StatusChangeSerializer(serializers.Serializer):

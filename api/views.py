@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.urls import reverse
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from api import batch, etags, idempotency, messages
+from api import batch, etags, idempotency, messages, problems
 from api.changes import ChangePages
 from api.filters import OrderQuery, narrowed
 from api.messages import HistoryPages
 from api.paging import OrderPages
-from api.parsers import needed
+from api.parsers import BatchParser, needed
 from api.permissions import OrderPermission
-from api.schema import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LOCATION, NUMBER, etag
+from api.schema import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LOCATION, NUMBER, ONLY_NEW, etag
 from api.serializers import (
     ChangedOrderSerializer,
     NewOrderSerializer,
     OrderSerializer,
     OrderUpdateSerializer,
+    PutOrderSerializer,
+    PutResultSerializer,
     StatusChangeSerializer,
 )
 from orders import numbers, services
 from orders.bulk import Line, change_statuses
 from orders.models import Order
 from orders.selectors import history_of, order_visible_to, orders_visible_to
+from orders.services import OrderError
+from orders.upsert import CustomerDiffers, Result, Whole, put_orders
 
 
 @extend_schema_view(
@@ -82,10 +88,12 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         new.is_valid(raise_exception=True)
 
         def answer() -> Response:
-            order = services.create_order(actor=request.user, **new.validated_data)
-            location = f"{reverse('order-list')}/{numbers.in_path(order.number)}"
-            headers = {"Location": location, "ETag": etags.of(order)}
-            return Response(OrderSerializer(order).data, status=status.HTTP_201_CREATED, headers=headers)
+            try:
+                order = services.create_order(actor=request.user, **new.validated_data)
+            except services.NumberTaken as taken:
+                taken.order = self.get_queryset().filter(number=new.validated_data["number"]).first()
+                raise
+            return Response(OrderSerializer(order).data, status=status.HTTP_201_CREATED, headers=_headers_of(order))
 
         return idempotency.once(request, answer)
 
@@ -118,9 +126,13 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         tags = etags.required(request)
         update = OrderUpdateSerializer(data=needed(request))
         update.is_valid(raise_exception=True)
+        given = dict(update.validated_data)
+        _check_number(given.pop("number", None), order.number)
+        if given.pop("customer", order.customer.get_username()) != order.customer.get_username():
+            raise CustomerDiffers(f"Order {order.number} is another customer's.")
 
         def answer() -> Response:
-            fields = dict(update.validated_data)
+            fields = dict(given)
             outcome = services.update_order(
                 order=order,
                 to=fields.pop("status", None),
@@ -149,21 +161,64 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
+        operation_id="put_order",
+        summary="Create an order, or update it",
+        description="The order as another system has it. What is absent stays as it is, and what changes nothing "
+        "leaves no trace: no version, no history, no notification. A status is judged as in a PATCH; one that is late "
+        "is named in `ignored`, and the other fields are applied.",
+        request=PutOrderSerializer,
+        parameters=[NUMBER, IDEMPOTENCY_KEY, IF_MATCH, ONLY_NEW, LOCATION, etag(200, 201)],
+        responses={200: PutResultSerializer, 201: PutResultSerializer},
+    )
+    def update(self, request: Request, number: str) -> Response | HttpResponse:
+        tags = etags.required(request)
+        only_new = etags.only_new(request)
+        body = PutOrderSerializer(data={"number": number, **needed(request)})
+        body.is_valid(raise_exception=True)
+        fields = dict(body.validated_data)
+        _check_number(fields["number"], numbers.spelled(number))
+        expected = False if only_new else True if "If-Match" in request.headers else None
+        line = batch.whole(fields, there=expected, versions=etags.named(tags))
+
+        def answer() -> Response:
+            [put] = put_orders(lines=[line], **self._putting(request))
+            if isinstance(put, OrderError):
+                raise put
+            order = put.order or self.get_queryset().get(number=line.number)
+            created = put.result is Result.CREATED
+            headers = _headers_of(order) if created else {"ETag": etags.of(order)}
+            code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
+            return Response(PutResultSerializer(replace(put, order=order)).data, status=code, headers=headers)
+
+        return idempotency.once(request, answer)
+
+    def _putting(self, request: Request) -> dict[str, Any]:
+        """What `put_orders` has to know of the caller."""
+        may_create, may_change = map(request.user.has_perm, ("orders.add_order", "orders.change_order"))
+        among = self.get_queryset()
+        return {"among": among, "actor": request.user, "may_create": may_create, "may_change": may_change}
+
+    @extend_schema(
         operation_id="change_orders",
-        summary="Change the statuses of up to 1,000 orders",
-        description="Each line gets its own result, and one that is refused harms no other.",
+        summary="Put up to 1,000 orders, or change their statuses",
+        description="`orders` are created or updated as by PUT; `changes` are changes of statuses, as by PATCH. Each "
+        "line gets its own result, and one that is refused harms no other.",
         request=batch.BatchSerializer,
         parameters=[IDEMPOTENCY_KEY],
         responses=batch.BatchResultSerializer,
     )
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], parser_classes=[BatchParser])
     def batch(self, request: Request) -> Response | HttpResponse:
-        checked = batch.read(request.data)
+        read = batch.read(request.data)
+        if read.name == "changes" and not request.user.has_perm("orders.change_order"):
+            raise PermissionDenied
 
         def answer() -> Response:
-            lines = [line for line in checked if isinstance(line, Line)]
-            outcomes = change_statuses(lines=lines, among=self.get_queryset(), actor=request.user)
-            return Response(batch.BatchResultSerializer(batch.results(checked, outcomes)).data)
+            if read.name == "orders":
+                puts = put_orders(lines=read.accepted(Whole), **self._putting(request))
+                return Response(batch.BatchResultSerializer(batch.results(read, puts)).data)
+            outcomes = change_statuses(lines=read.accepted(Line), among=self.get_queryset(), actor=request.user)
+            return Response(batch.BatchResultSerializer(batch.results(read, outcomes)).data)
 
         return idempotency.once(request, answer)
 
@@ -201,3 +256,15 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
     def messages(self, request: Request, number: str) -> Response:
         order = self.get_object()
         return messages.write(request, order) if request.method == "POST" else messages.read(request, order)
+
+
+def _headers_of(order: Order) -> dict[str, str]:
+    """Of the answer to a request that has created it."""
+    return {"Location": problems.address_of(order.number), "ETag": etags.of(order)}
+
+
+def _check_number(given: str | None, number: str) -> None:
+    """Raises ValidationError unless the number in a body is the one in the address."""
+    if given not in (None, number):
+        message = f"The address says {number}. A number does not change."
+        raise ValidationError({"number": [message]}, code="number_differs")

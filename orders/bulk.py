@@ -23,6 +23,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from orders.history import StatusChange, news_known, record
+from orders.listed import listed
 from orders.models import Order
 from orders.services import Outcome
 from orders.signals import News, What
@@ -63,7 +64,7 @@ def change_statuses(*, lines: Sequence[Line], among: QuerySet[Order], actor: Any
 def lock(numbers: Iterable[str], among: QuerySet[Order]) -> dict[str, Order]:
     """The orders by number, locked in the order of their keys."""
     rows = among.select_related("customer").select_for_update(of=("self",), no_key=True)
-    return {order.number: order for order in rows.filter(number__in=numbers).order_by("pk")}
+    return {order.number: order for order in rows.filter(number__in=listed(numbers)).order_by("pk")}
 
 
 class Batch:

@@ -23,6 +23,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.db.models.signals import post_save, pre_save
 
+from orders.listed import listed
+
 #: Characters of a name, as sent and as kept: what Django's `User` has.
 MAX_NAME = 150
 #: The zero-width joiners, which Persian and the scripts of India write words with. They make no other name.
@@ -110,7 +112,7 @@ def alike_to(names: Sequence[str]) -> dict[str, str]:
         first = mine.setdefault(likeness(name), name)
         if first != name:
             found[name] = first
-    for kept in CustomerName.objects.filter(likeness__in=list(mine)).values_list("likeness", flat=True):
+    for kept in CustomerName.objects.filter(likeness__in=listed(mine)).values_list("likeness", flat=True):
         if (user := alike(mine[kept])) is not None:
             found[mine[kept]] = user.get_username()
             # Those that gave way to it within `names` are alike to the same user.

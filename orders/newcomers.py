@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 
 from orders import customers
+from orders.listed import listed
 from orders.services import CustomerExists
 from orders.signals import customers_created
 
 
-def customers_named(names: Collection[str]) -> dict[str, Any]:
+def customers_named(names: Iterable[str]) -> dict[str, Any]:
     """The user of each name, who is created, without a password, if unknown; or the `CustomerExists` that refuses it.
+
+    Of several unknown names that are alike the first one is a customer's.
 
     Raises ValidationError for what is no name, and IntegrityError if another transaction has made one of them at the
     same moment. Django's own signals of users are not sent for those that are made; `customers_created` is.
@@ -23,14 +26,15 @@ def customers_named(names: Collection[str]) -> dict[str, Any]:
     field = users.USERNAME_FIELD
     spelled = {name: customers.spelled(name) for name in names}
     found: dict[str, Any] = {}
-    for user in users._default_manager.filter(**{f"{field}__in": list(spelled.values())}):
+    for user in users._default_manager.filter(**{f"{field}__in": listed(spelled.values())}):
         found[user.get_username()] = user
-    unknown = sorted({name for name in spelled.values() if name not in found})
+    unknown = [name for name in dict.fromkeys(spelled.values()) if name not in found]
     for name in unknown:
         customers.check_name(name)
     alike = customers.alike_to(unknown)
     found |= {name: CustomerExists(name, existing=existing) for name, existing in alike.items()}
-    new = [users(**{field: name, "password": make_password(None)}) for name in unknown if name not in alike]
+    # By name: two transactions that make the same customers do so in the same order.
+    new = [users(**{field: name, "password": make_password(None)}) for name in sorted(set(unknown) - alike.keys())]
     if new:
         users._default_manager.bulk_create(new)
         customers.remember_names(new)

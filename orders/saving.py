@@ -33,7 +33,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from orders.history import Change, record, tell
-from orders.positions import count_write
+from orders.positions import count_write, number
 from orders.signals import News, What
 
 #: The columns that together name one state of a row.
@@ -104,6 +104,7 @@ class RecordedModel(models.Model):
     version: Any
     created_at: Any
     updated_at: Any
+    tx: Any
 
     #: The states in which the row may be: the last is the newest, the first is the last one surely committed.
     #: Empty for an instance that was neither loaded nor saved.
@@ -332,15 +333,23 @@ class RecordedModel(models.Model):
     @classmethod
     def save_new(cls, instances: Sequence[Self]) -> None:
         """Write instances that no row has yet, in one statement. The caller writes the history."""
-        if not instances:
-            return
-        count_write()
-        rows: QuerySet[Self] = QuerySet(cls)
         for instance in instances:
             instance._normalise()
-        rows.bulk_create(instances)
+        cls._write_many(instances)
         for instance in instances:
             instance._known = (instance._no_row(), instance._row())
+
+    @classmethod
+    def _write_many(cls, instances: Sequence[Self], **options: Any) -> None:
+        if not instances:
+            return
+        rows: QuerySet[Self] = QuerySet(cls)
+        tx = number()
+        for instance in instances:
+            instance.tx = tx
+        rows.bulk_create(instances, **options)
+        for instance in instances:
+            instance.tx = int(tx)
 
     @classmethod
     def save_advanced(cls, instances: Sequence[Self]) -> None:
@@ -350,9 +359,7 @@ class RecordedModel(models.Model):
         databases know, and whose cost grows with the rows and not with their square. It is Django's own `bulk_create`,
         past the refusal of ours. The caller writes the history.
         """
-        rows: QuerySet[Self] = QuerySet(cls)
-        count_write()
-        rows.bulk_create(
+        cls._write_many(
             instances,
             update_conflicts=True,
             unique_fields=["id"],

@@ -38,9 +38,13 @@ __all__ = ["CLOCK_SKEW", "IllegalTransition", "NoteRequired", "OccurredInFuture"
 
 
 class NumberTaken(OrderError):
-    """An order with this number exists."""
+    """An order with this number exists: `order`, if the caller may see it."""
 
     code = "number_taken"
+
+    def __init__(self, detail: str, *, order: Order | None = None) -> None:
+        super().__init__(detail)
+        self.order = order
 
 
 class CustomerExists(OrderError):

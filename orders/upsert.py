@@ -25,6 +25,7 @@ from django.db.models import QuerySet
 
 from orders.bulk import Batch, OrderUnknown, lock
 from orders.history import Change
+from orders.listed import listed
 from orders.models import Order
 from orders.newcomers import customers_named
 from orders.services import NumberTaken, VersionMismatch, begin
@@ -51,6 +52,12 @@ class NotPermitted(OrderError):
     """The caller may see the order and not change it."""
 
     code = "permission_denied"
+
+
+class NothingToMatch(OrderError):
+    """The order has to be there, and is not."""
+
+    code = "version_mismatch"
 
 
 class CustomerNeeded(OrderError):
@@ -84,8 +91,8 @@ class Whole:
     """An order as another system has it. What it does not name stays as it is.
 
     `customer` is a name in its stored spelling; an order that is new needs it. `to` is the status, which began at
-    `occurred_at`; `note` is shown with it. With `versions` the order has to be at one of them, with `only_new` it must
-    not be there.
+    `occurred_at`; `note` is shown with it. If `there` is not None it says whether the order has to be there already,
+    and with `versions` at one of them.
     """
 
     number: str
@@ -95,8 +102,8 @@ class Whole:
     note: str = ""
     notify: bool = True
     fields: Mapping[str, Any] = field(default_factory=dict)
+    there: bool | None = None
     versions: Collection[int] | None = None
-    only_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,7 @@ class _Putting:
         absent = self._creatable(absent)
         if not (absent or differing):
             return
-        customers = customers_named({self.lines[index].customer or "" for index in absent})
+        customers = customers_named(self.lines[index].customer or "" for index in absent)
         changing = [self.lines[index] for index in differing]
         batch = Batch(lock({line.number for line in changing}, self.among), self.actor)
         batch.read_history((line.number, line.occurred_at) for line in changing if line.to is not None)
@@ -197,7 +204,7 @@ class _Putting:
         if not absent:
             return []
         numbers = [self.lines[index].number for index in absent]
-        taken = set(Order.objects.filter(number__in=numbers).values_list("number", flat=True))
+        taken = set(Order.objects.filter(number__in=listed(numbers)).values_list("number", flat=True))
         found = []
         for index in absent:
             line = self.lines[index]
@@ -205,8 +212,8 @@ class _Putting:
                 self.results[index] = OrderUnknown(f"There is no order {line.number}.")
             elif line.number in taken:
                 self.results[index] = NumberTaken(f"An order with the number {line.number} exists.")
-            elif line.versions is not None:
-                self.results[index] = VersionMismatch(f"There is no order {line.number}.", version=None)
+            elif line.there:
+                self.results[index] = NothingToMatch(f"There is no order {line.number}.")
             elif line.customer is None:
                 self.results[index] = CustomerNeeded(f"Order {line.number} is new: whose is it?")
             else:
@@ -246,10 +253,10 @@ class _Putting:
 
 def _check(line: Whole, *, customer: str, version: int) -> None:
     """Raises what keeps an order that is there from being updated, whatever the line brings."""
-    if line.only_new:
+    if line.there is False:
         raise VersionMismatch(f"Order {line.number} exists; it is at version {version}.", version=version)
     if line.versions is not None and version not in line.versions:
-        expected = " or ".join(map(str, sorted(line.versions)))
+        expected = " or ".join(map(str, sorted(line.versions))) or "at any that If-Match names"
         raise VersionMismatch(f"Order {line.number} is at version {version}, not {expected}.", version=version)
     if line.customer is not None and line.customer != customer:
         raise CustomerDiffers(f"Order {line.number} is another customer's.")
@@ -258,7 +265,7 @@ def _check(line: Whole, *, customer: str, version: int) -> None:
 def _read(numbers: Collection[str], among: QuerySet[Order]) -> dict[str, Mapping[str, Any]]:
     """The orders as they are, by number: as plain values, since most of them commonly stay so."""
     names = ("number", f"customer__{get_user_model().USERNAME_FIELD}", "status", "status_since", "news_at", "version")
-    rows = among.filter(number__in=numbers).order_by().values_list(*names, *FIELDS)
+    rows = among.filter(number__in=listed(numbers)).order_by().values_list(*names, *FIELDS)
     columns = ("number", "customer", *names[2:], *FIELDS)
     return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
 

@@ -32,6 +32,9 @@ PAGE = 200
 PAGE_CHARACTERS = 1_500_000
 #: How many streams one statement names: SQLite takes 32,766 parameters and an expression depth of 1,000.
 STREAMS_PER_QUERY = 250
+#: From so many events on the number of the transaction is asked for by a query of its own. Without an expression among
+#: their values Django hands rows over column by column, and the driver has fewer parameters to find in the text.
+MANY = 20
 
 #: Sent by `restart_all`, for an application that has given out positions of its own.
 restarted = Signal()
@@ -86,7 +89,7 @@ def append(events: Sequence[Event]) -> None:
     for event in events:
         by_user[users.key(event.user_id)].append(event)
     advanced = _advance({user_id: len(theirs) for user_id, theirs in by_user.items()})
-    tx = _transaction_number()
+    tx = _transaction_number(many=len(events) >= MANY)
     entries: dict[UserKey, list[Entry]] = {}
     rows = []
     for user_id, (head, _) in advanced.items():
@@ -230,10 +233,14 @@ def restart_all() -> int:
     return len(streams)
 
 
-def _transaction_number() -> Any:
-    """The number of the writing transaction, for `Notification.tx`: an expression, or SQLite's next number itself."""
+def _transaction_number(*, many: bool) -> Any:
+    """The number of the writing transaction, for `Notification.tx`: an expression, or the number itself."""
     if connection.vendor != "sqlite":
-        return RawSQL("pg_current_xact_id()::text::bigint", [], output_field=BigIntegerField())
+        if not many:
+            return RawSQL("pg_current_xact_id()::text::bigint", [], output_field=BigIntegerField())
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_current_xact_id()::text::bigint")
+            return cursor.fetchone()[0]
     log, writes = Notification._meta.db_table, Writes._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(
