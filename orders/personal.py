@@ -47,6 +47,7 @@ declare(
         impersonal=("number", "status", "carrier", "currency", "items"),
         forget=_forget_orders,
     ),
+    Table(model="orders.Numbering", impersonal=("uid",)),
     # What the name is alike to; it follows the name.
     Table(model="orders.CustomerName", rows="user", personal=("likeness",)),
     Table(
