@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# axe-core, which the browser tests put into each page; npm writes this file last.
-AXE := tests/browser/node_modules/.package-lock.json
+# What tests take from npm: axe-core, which the browser tests put into each page, and what reads the OpenAPI document.
+# npm writes these files last.
+FROM_NPM := tests/browser/node_modules/.package-lock.json tests/openapi/node_modules/.package-lock.json
 
 PORT ?= 8000
 # Extra words for a command: make test ARGS="-k resume -x"
@@ -57,7 +58,7 @@ SERVED := tests/acceptance tests/attacks tests/browser
 # With ARGS="-k word" a part may have no such test, which pytest calls 5.
 NONE_IS_FINE = || { status=$$?; [ -n "$(ARGS)" ] && [ $$status -eq 5 ]; }
 
-test: install $(AXE) ## Run every test: PostgreSQL and Redis, then the embedded default, then the JavaScript client
+test: install $(FROM_NPM) ## Run every test: PostgreSQL and Redis, then the embedded default, then the JavaScript client
 	$(BIN)/python -m pytest -n 2 $(IN_PROCESS) $(ARGS) $(NONE_IS_FINE)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(SERVED) $(ARGS) $(NONE_IS_FINE)
 	$(BIN)/python -m pytest -n 2 tests/faults $(ARGS) $(NONE_IS_FINE)
@@ -65,10 +66,10 @@ test: install $(AXE) ## Run every test: PostgreSQL and Redis, then the embedded 
 	$(BIN)/python -m pytest --embedded -n 2 --dist loadfile tests/acceptance $(ARGS) $(NONE_IS_FINE)
 	@$(MAKE) --no-print-directory test-client
 
-$(AXE): tests/browser/package-lock.json
-	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --loglevel error; \
+$(FROM_NPM): tests/%/node_modules/.package-lock.json: tests/%/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/$* --ignore-scripts --no-audit --no-fund --loglevel error; \
 	elif [ -n "$$CI" ]; then echo "npm is absent, and CI runs every test" >&2; exit 1; \
-	else echo "Without npm the accessibility checks will be skipped"; fi
+	else echo "Without npm the tests that need what stands in tests/$* will be skipped"; fi
 
 screenshots: install ## Make the pictures of the README anew, in docs/images (needs Chromium)
 	$(BIN)/python -m tests.browser.screenshots

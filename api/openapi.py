@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from notifications.problems import RETRIED
+from notifications.sockets.connection import MAX_DIGITS
 
 Described = dict[str, Any]
 
@@ -72,12 +73,29 @@ def describe_nulls(result: Described, **_: Any) -> Described:
 
 def describe_stream(result: Described, **_: Any) -> Described:
     """Add `/api/v1/stream`, which is `notifications.sockets.streaming` and no view."""
-    number = {"schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}}
+    text = {"type": "string"}
+    after = {"type": "integer", "minimum": 0, "maximum": 10**MAX_DIGITS - 1}
+    remembered = {"type": "string", "pattern": f"^[0-9]{{0,{MAX_DIGITS}}}$"}
     description = (
         "Server-sent events, without an end. The `data` of every event is a frame of the socket, on one line: "
-        "`/asyncapi.yaml` describes them. A last event of type `close` says why the stream ends and, by `retry`, when "
-        "to come back."
+        "`/asyncapi.yaml` describes them. A last event whose frame is of type `close` says why the stream ends and, by "
+        "`retry`, when to come back."
     )
+    # OpenAPI 3.1 has no word for the items of a stream: as tools read it, this is each event (WHATWG HTML, 9.2.6).
+    event = {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "data": {**text, "contentMediaType": "application/json", "description": "A frame."},
+            "id": {**text, "pattern": "^[0-9]+$", "description": "Go on from here, by `Last-Event-ID`."},
+            "retry": {"type": "integer", "description": "Milliseconds after which to come back."},
+        },
+    }
+    parameters = [
+        ("query", "after", "Go on after this number.", after),
+        ("query", "stream", "The stream of `after`.", text),
+        ("header", "Last-Event-ID", "As `after`, and before it; empty is none.", remembered),
+    ]
     result["paths"]["/api/v1/stream"] = {
         "get": {
             "operationId": "follow_stream",
@@ -86,20 +104,11 @@ def describe_stream(result: Described, **_: Any) -> Described:
             "tags": ["notifications"],
             "security": [{"streamToken": []}, {"cookieAuth": []}],
             "parameters": [
-                {"in": "query", "name": "after", "description": "Go on after this number.", **number},
-                {
-                    "in": "query",
-                    "name": "stream",
-                    "description": "The stream of `after`.",
-                    "schema": {"type": "string"},
-                },
-                {"in": "header", "name": "Last-Event-ID", "description": "As `after`, before it.", **number},
+                {"in": place, "name": name, "description": told, "schema": schema}
+                for place, name, told, schema in parameters
             ],
             "responses": {
-                "200": {
-                    "description": "The events.",
-                    "content": {"text/event-stream": {"schema": {"type": "string"}}},
-                }
+                "200": {"description": "The events.", "content": {"text/event-stream": {"schema": event}}},
             },
         }
     }

@@ -4,6 +4,8 @@
 - Of requests that are pipelined only a few wait, and each of them learns when the client has gone: uvicorn tells the
   last one only, and an answer to an earlier one would wait for ever.
 - A connection that is closed while its client reads slowly has a time to end.
+- An offer to speak HTTP/2 instead is passed over. Java's client makes it with every first request, and httptools takes
+  the body that follows for the other protocol's.
 - While the process drains, each answer is the last one of its connection, and says so (RFC 9112, 9.6).
 - Each request knows its connection (`clients.Connection`), so that the code that answers can drop it.
 
@@ -12,10 +14,12 @@
 
 from __future__ import annotations
 
+import sys
 from asyncio import TimerHandle, Transport
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -53,6 +57,8 @@ class HttpProtocol(HttpToolsProtocol):
         #: Bytes in a row of which the parser has made nothing: it keeps an unfinished field, however long.
         self._unparsed = 0
         self._parsed = False
+        #: What the parser is given.
+        self._received = b""
         self._is_surplus = False
         self._refused = False
         self._running: RequestResponseCycle | None = None
@@ -96,6 +102,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._head_timer is None and not self._is_answering():
             self._expect_head()
         self._parsed = False
+        self._received = data
         super().data_received(data)
         self._unparsed = 0 if self._parsed else self._unparsed + len(data)
         if self._unparsed > HEAD_BYTES:
@@ -126,6 +133,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._parsed = True
+        if self._is_offered_a_protocol():
+            return
         self._head_begun = False
         self._stop_waiting_for_head()
         super().on_headers_complete()
@@ -138,7 +147,27 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._parsed = True
-        super().on_message_complete()
+        if not self._is_offered_a_protocol():
+            super().on_message_complete()
+
+    def _is_offered_a_protocol(self) -> bool:
+        """Whether this request offers another one than WebSocket. It is parsed again then, without the offer."""
+        offered = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
+        return offered and not self._should_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Called by uvicorn where the parser has stopped for another protocol. A server may pass over the offer, and
+        then goes on as if there were none (RFC 9110, 7.8).
+        """
+        stopped = sys.exc_info()[1]
+        if not (isinstance(stopped, httptools.HttpParserUpgrade) and self._is_offered_a_protocol()):
+            return
+        rest = self._received[stopped.args[0] :]
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)  # the other one takes no more
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.data_received(b"".join([line, *fields, b"\r\n", rest]))
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn when the parser, or a method that it calls, has raised."""

@@ -4,6 +4,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from orders.models import Order
 from orders.selectors import snapshot
 from tests.api.client import Api
 from tests.api.test_access import patterns
+from tests.openapi import tools
 
 #: What no schema can say, by the code or the pointer of an error, and a request that fits may be refused for: rules of
 #: the business, times that no database has, addresses that lead nowhere, cursors that no page gave, names that nobody
@@ -114,6 +116,12 @@ def test_the_document_comes_as_json_or_yaml_to_everybody(as_nobody: Api, accept:
     answer = as_nobody.get("schema", Accept=accept)
     assert answer.status == 200
     assert answer.type.split(";")[0] == kind
+
+
+def test_redocly_and_spectral_find_nothing(document: dict[str, Any], tmp_path: Path):
+    tools.needed()
+    (tmp_path / "openapi.json").write_text(json.dumps(document))
+    assert tools.node("lint.mjs", tmp_path / "openapi.json").splitlines() == []
 
 
 @pytest.fixture
