@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from api.paging import OrderPages, key_of
+from api.paging import OrderPages, fitting, key_of
 from orders import positions
 from orders.models import Order
 
@@ -62,7 +62,8 @@ class ChangePages(OrderPages):
         now = positions.now()  # before the orders are read: none that was settled by then is missing from them
         begin = self._begin(request, now)
         found = list(begin.within(queryset)[: size + 1])
-        page, more = found[:size], len(found) > size
+        page = fitting(found[:size])
+        more = len(found) > len(page)
         # Whoever turns pages beyond what is settled comes back to where the first of these pages stood.
         mark = now.settled if begin.mark is None else begin.mark
         self._url = request.build_absolute_uri()

@@ -80,6 +80,15 @@ def test_an_order_is_reached_under_the_shops_own_number(as_staff: Api, as_alice:
     assert_reached(number, as_staff, as_alice, in_browser)
 
 
+@pytest.mark.parametrize("number", NUMBERS)
+def test_who_has_to_log_in_first_comes_to_the_order(client: Client, alice: User, number: str):
+    services.create_order(number=number, customer="alice")
+    asked = client.get(f"/orders/{encoded(number)}")
+    form = client.get(asked.headers["Location"]).context["next"]
+    entered = client.post("/login", {"username": "alice", "password": "demo", "next": form})
+    assert client.get(entered.headers["Location"]).context["order"].number == number
+
+
 def is_possible(number: str) -> bool:
     try:
         numbers.check_number(number)

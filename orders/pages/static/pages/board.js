@@ -105,7 +105,11 @@ function belongs(order) {
   return matches(board.dataset.search, order.number, order.customer, order.tracking_number);
 }
 
-const matches = (text, ...fields) => fields.some((field) => field?.toLowerCase().includes(text.trim().toLowerCase()));
+/** As the server looks for it: in the spelling that numbers and names are kept in. */
+function matches(text, ...fields) {
+  const wanted = text.trim().normalize().toLowerCase();
+  return fields.some((field) => field?.toLowerCase().includes(wanted));
+}
 
 /** While somebody types, the cards that are here are filtered; Enter asks the server for all others. */
 function filter() {
