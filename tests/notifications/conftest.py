@@ -79,7 +79,10 @@ def published_to(layer: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        channel_layers.set("default", before)
+        if before is None:  # none was made before: the next one who asks gets the settings' own
+            channel_layers.backends.pop("default", None)
+        else:
+            channel_layers.set("default", before)
 
 
 class Client:
