@@ -7,13 +7,17 @@ cost as much as reading it from the database; the fields of such a serializer ar
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.validators import RegexValidator
+from django.utils.datastructures import MultiValueDict
 from rest_framework import serializers
+from rest_framework.fields import SkipField, get_error_detail
 
 from api.fields import Amount, Clearable, Flag, Moment, Number, Quantity, Text, UserName, WebAddress
 from orders.lifecycle import Status
@@ -36,6 +40,8 @@ class StrictSerializer(serializers.Serializer):
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return super().to_internal_value(data)  # complains
+        if isinstance(data, dict) and not isinstance(data, MultiValueDict):
+            return self._of_object(data)
         errors: dict[str, Any] = {}
         known = {name for name, field in self.fields.items() if not field.read_only}
         for name in islice((name for name in data if name not in known), MAX_UNKNOWN):
@@ -47,6 +53,39 @@ class StrictSerializer(serializers.Serializer):
         if errors:
             raise serializers.ValidationError(errors)
         return value
+
+    @cached_property
+    def _expected(self) -> dict[str, tuple[serializers.Field, Callable[[Any], Any] | None]]:
+        """The fields that are taken, each with its `validate_` method."""
+        taken = (field for field in self.fields.values() if not field.read_only)
+        return {str(field.field_name): (field, getattr(self, f"validate_{field.field_name}", None)) for field in taken}
+
+    def _of_object(self, data: dict[str, Any]) -> dict[str, Any]:
+        """As REST framework's `to_internal_value`, for a body: in half the time, which counts for a thousand lines."""
+        expected = self._expected
+        unknown = islice((name for name in data if name not in expected), MAX_UNKNOWN)
+        errors: dict[str, Any] = {name: [self.unknown] for name in unknown}
+        found: dict[str, Any] = {}
+        for name, (field, check) in expected.items():
+            if name not in data and not field.required and field.default is serializers.empty:
+                continue
+            try:
+                value = field.run_validation(data.get(name, serializers.empty))
+                found[field.source or name] = check(value) if check else value
+            except serializers.ValidationError as error:
+                errors[name] = error.detail
+            except DjangoValidationError as error:
+                errors[name] = get_error_detail(error)
+            except SkipField:
+                pass
+        if errors:
+            raise serializers.ValidationError(errors)
+        return found
+
+    def run_validators(self, value: Any) -> None:
+        """Ours have no validators of their own as a rule, and REST framework would copy all values for them."""
+        if self.validators:
+            super().run_validators(value)
 
 
 class ItemSerializer(StrictSerializer):

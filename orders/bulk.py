@@ -147,7 +147,8 @@ class Batch:
 
     def write(self) -> None:
         """Write the orders that are new or changed, and the history, and announce it all."""
-        Order.save_new(self.new)
+        # By number: two transactions that create the same orders do so in the same order.
+        Order.save_new(sorted(self.new, key=lambda order: order.number))
         Order.save_advanced([self.orders[number] for number in self.changed])
         record(self.entries, self.news, corrected=self.corrected.values())
         # Of what moved nothing the order keeps only when it happened.

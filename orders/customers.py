@@ -23,6 +23,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.db.models.signals import post_save, pre_save
 
+from orders.inserting import insert_rows
 from orders.listed import listed
 
 #: Characters of a name, as sent and as kept: what Django's `User` has.
@@ -123,7 +124,7 @@ def alike_to(names: Sequence[str]) -> dict[str, str]:
 def remember_names(users: Sequence[Any]) -> None:
     """`remember_name` for users who were made past `save()`. Raises IntegrityError for a likeness that is taken."""
     rows = [CustomerName(user=user, likeness=likeness(user.get_username())) for user in users]
-    CustomerName.objects.bulk_create(rows)
+    insert_rows(rows)
 
 
 def refuse_taken(*, instance: Any, raw: bool = False, update_fields: Collection[str] | None = None, **_: Any) -> None:

@@ -19,6 +19,7 @@ from django.db.models import F, Q, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 
+from orders.inserting import insert_rows
 from orders.lifecycle import Status
 from orders.shapes import have_a_year
 from orders.signals import News, orders_changed
@@ -153,7 +154,7 @@ def record(entries: Sequence[StatusChange], news: Sequence[News], *, corrected: 
     The caller's transaction has written the orders. The entries and whatever the receivers of the signal write commit
     with them or not at all.
     """
-    StatusChange.objects.bulk_create(entries)
+    insert_rows(entries)
     alike: dict[tuple[bool, str], list[Any]] = {}
     for entry in corrected:
         alike.setdefault((entry.applied, entry.from_status), []).append(entry.pk)

@@ -33,6 +33,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from orders.history import Change, record, tell
+from orders.inserting import insert_rows
 from orders.positions import count_write, number
 from orders.signals import News, What
 
@@ -333,11 +334,17 @@ class RecordedModel(models.Model):
     @classmethod
     def save_new(cls, instances: Sequence[Self]) -> None:
         """Write instances that no row has yet, in one statement. The caller writes the history."""
+        if not instances:
+            return
+        tx = number()
         for instance in instances:
             instance._normalise()
-        cls._write_many(instances)
+            instance.tx = tx
+            instance._known = (instance._no_row(),)
+        insert_rows(instances)
         for instance in instances:
-            instance._known = (instance._no_row(), instance._row())
+            instance.tx = int(tx)
+            instance._known = (*instance._known, instance._row())
 
     @classmethod
     def _write_many(cls, instances: Sequence[Self], **options: Any) -> None:

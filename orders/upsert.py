@@ -185,10 +185,12 @@ class _Putting:
         changing = [self.lines[index] for index in differing]
         batch = Batch(lock({line.number for line in changing}, self.among), self.actor)
         batch.read_history((line.number, line.occurred_at) for line in changing if line.to is not None)
-        for index in differing:
-            self._attempt(index, lambda line: self._update(batch, line))
-        for index in sorted(absent, key=lambda index: self.lines[index].number):
-            self._attempt(index, lambda line: self._create(batch, line, customers[line.customer or ""]))
+        there = set(differing)
+        for index in sorted([*differing, *absent]):
+            if index in there:
+                self._attempt(index, lambda line: self._update(batch, line))
+            else:
+                self._attempt(index, lambda line: self._create(batch, line, customers[line.customer or ""]))
         batch.write()
 
     def _attempt(self, index: int, judge: Any) -> None:
