@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX, UNUSABLE_PASSWORD_SUFFIX_LENGTH
 from django.contrib.auth.models import User
+from django.db import IntegrityError
 
 from orders import customers
 from orders.inserting import insert_rows
@@ -35,6 +36,8 @@ def customers_named(names: Iterable[str]) -> dict[str, Any]:
     for name in unknown:
         customers.check_name(name)
     alike = customers.alike_to(unknown)
+    if any(name == existing for name, existing in alike.items()):
+        raise IntegrityError("A customer of that name has been made since it was looked for.")
     found |= {name: CustomerExists(name, existing=existing) for name, existing in alike.items()}
     # By name: two transactions that make the same customers do so in the same order.
     new = [users(**{field: name, "password": _unusable()}) for name in sorted(set(unknown) - alike.keys())]

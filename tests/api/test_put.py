@@ -125,7 +125,7 @@ def test_an_order_may_be_created_on_its_way(as_staff: Api):
     hour_ago = rfc3339(timezone.now() - timedelta(hours=1))
     answer = put(as_staff, "SO-9", {**WHOLE, "status": "shipped", "occurred_at": hour_ago, "note": "In two parcels"})
     assert (answer.json["status"], answer.json["status_since"]) == ("shipped", hour_ago)
-    [entry] = as_staff.get("orders/SO-9/history").json
+    [entry] = as_staff.get("orders/SO-9/history").json["results"]
     assert (entry["occurred_at"], entry["note"]) == (hour_ago, "In two parcels")
 
 

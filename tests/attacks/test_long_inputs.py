@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from api.batch import LineSerializer
 from api.messages import NewMessageSerializer
-from api.serializers import NewOrderSerializer, OrderUpdateSerializer
+from api.serializers import NewOrderSerializer, OrderUpdateSerializer, PutOrderSerializer
 from api.tickets import TicketSerializer
 from orders.models import Order
 from tests.api.client import Answer, Api
@@ -66,10 +66,12 @@ BODIES = [
     *[("POST", "orders", {"number": "SO-9", "customer": "alice"}, name) for name in fields_of(NewOrderSerializer())],
     *[("PATCH", "orders/SO-1", {}, name) for name in fields_of(OrderUpdateSerializer())],
     *[("POST", "orders/SO-1/messages", {"text": "Hello"}, name) for name in fields_of(NewMessageSerializer())],
+    *[("PUT", "orders/SO-1", {}, name) for name in fields_of(PutOrderSerializer())],
     *[("POST", "tickets", {}, name) for name in fields_of(TicketSerializer())],
     ("POST", "tickets/exchange", {}, "ticket"),
     ("POST", "notifications/read", {}, "up_to"),
     ("POST", "orders/batch", {}, "changes"),
+    ("POST", "orders/batch", {}, "orders"),
 ]
 QUERIES = [
     (
