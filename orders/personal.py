@@ -39,14 +39,6 @@ declare(
         forget=conversation.forget,
     ),
     Table(model="orders.Conversation", title="conversations", rows="order__customer", impersonal=("last_side",)),
-    Table(
-        model="orders.Order",
-        title="orders",
-        rows="customer",
-        personal=("tracking_number", "tracking_url", "metadata"),
-        impersonal=("number", "status", "carrier", "currency", "items"),
-        forget=_forget_orders,
-    ),
     Table(model="orders.Numbering", impersonal=("uid",)),
     # What the name is alike to; it follows the name.
     Table(model="orders.CustomerName", rows="user", personal=("likeness",)),
@@ -57,5 +49,14 @@ declare(
         personal=("note",),
         impersonal=("from_status", "to_status"),
         forget=_forget_notes,
+    ),
+    # The last one, and so the first that is forgotten: whoever changes an order locks it before anything else.
+    Table(
+        model="orders.Order",
+        title="orders",
+        rows="customer",
+        personal=("tracking_number", "tracking_url", "metadata"),
+        impersonal=("number", "status", "carrier", "currency", "items"),
+        forget=_forget_orders,
     ),
 )

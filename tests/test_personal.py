@@ -13,6 +13,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 from knox.models import AuthToken
@@ -20,10 +21,13 @@ from knox.models import AuthToken
 from notifications.access import credentials, tickets
 from notifications.log import stream
 from notifications.personal import tables
+from notifications.personal.forgetting import forget
 from notifications.personal.tables import Table
 from orders import conversation, services
 from orders.models import Order, StaleOrder
 from tests.api.client import Api
+from tests.database import elsewhere, on_postgres, somebody_waits_for_a_lock
+from tests.polling import poll
 
 pytestmark = pytest.mark.django_db
 
@@ -173,6 +177,20 @@ def test_staff_and_unknown_names_are_not_forgotten(everywhere: User, what: str, 
         with pytest.raises(CommandError, match=name):
             command(what, name)
     assert everything() == before
+
+
+@on_postgres
+@pytest.mark.django_db(transaction=True)
+def test_forgetting_and_changing_an_order_do_not_wait_for_each_other_in_a_circle(everywhere: User):
+    with elsewhere() as other, elsewhere() as looking:  # PostgreSQL says within a transaction what it has said before
+        with transaction.atomic():
+            order = Order.objects.select_for_update(no_key=True).get(customer=everywhere)
+            forgotten = other.begin(lambda: forget(everywhere))
+            poll(lambda: forgotten.done() or looking.do(somebody_waits_for_a_lock), saying="somebody who waits")
+            services.update_order(order=order, to="delivered", note="the gate code is 4711")
+        assert forgotten.result()["orders.StatusChange"] == 2
+    assert "4711" not in everything()
+    assert Order.objects.get(pk=order.pk).status == "delivered"
 
 
 # Another name.

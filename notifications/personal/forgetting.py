@@ -39,7 +39,7 @@ def forget(user: User, *, dry_run: bool = False) -> dict[str, int]:
 
 
 def _forget_rows(user: User) -> dict[str, int]:
-    return {table.model: table.forget(user) for table in declared() if table.forget}
+    return {table.model: table.forget(user) for table in reversed(declared()) if table.forget}
 
 
 def _make_nobody(user: Any) -> None:

@@ -56,7 +56,11 @@ _tables: dict[str, Table] = {}
 
 
 def declare(*tables: Table) -> None:
-    """Add tables. They are forgotten in the order in which they were added, and each is added once."""
+    """Add tables, each once. The last one is forgotten first.
+
+    So the project's tables come before the engine's, and of an app's own the one that its other transactions lock first
+    is declared last: those that change something lock its row, and then the stream that they tell of it in.
+    """
     for table in tables:
         if table.model.lower() in _tables:
             raise ValueError(f"{table.model} is declared twice.")
