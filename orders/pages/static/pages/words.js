@@ -13,7 +13,6 @@ const DAY = 86_400_000;
 const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const times = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const days = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-
 const dates = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long" });
 
 const UNKNOWN = { label: "Updated", sentence: "", tone: "calm", step: 0 };
