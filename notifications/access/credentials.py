@@ -121,15 +121,11 @@ def from_sessions(session_keys: Sequence[str]) -> list[Credential | None]:
 
     checked_at = timezone.now()
     keys = set(filter(is_session_key, session_keys))
-    found = list(Session.objects.filter(session_key__in=keys, expire_date__gt=checked_at)) if keys else []
-    sessions = {each.session_key: each.get_decoded() for each in found}
-    users_found = _users_of(sessions)
+    rows = Session.objects.filter(session_key__in=keys, expire_date__gt=checked_at) if keys else ()
+    found = {row.session_key: row for row in rows}
     good = {
-        each.session_key: Credential(
-            user.pk, user.get_username(), session_key_of(each.session_key), each.expire_date, checked_at
-        )
-        for each in found
-        if (user := users_found.get(each.session_key)) is not None
+        key: Credential(user.pk, user.get_username(), session_key_of(key), found[key].expire_date, checked_at)
+        for key, user in _users_of({key: row.get_decoded() for key, row in found.items()}).items()
     }
     return [good.get(session_key) for session_key in session_keys]
 
