@@ -21,7 +21,8 @@ SQLITE = "django.db.backends.sqlite3"
 ENGINES = {"postgres": POSTGRESQL, "postgresql": POSTGRESQL, "sqlite": SQLITE}
 
 #: What holds unless DATABASE_URL says otherwise. HTTP runs on a fixed number of threads, so each may keep its
-#: connection; after a restart of PostgreSQL the health check opens it anew instead of failing one request a thread.
+#: connection; after a restart of PostgreSQL the health check opens it anew instead of failing one request a thread;
+#: `config.server.database` says when that is asked.
 KEPT: dict[str, dict[str, Any]] = {
     POSTGRESQL: {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True},
     SQLITE: {"CONN_MAX_AGE": 600},
