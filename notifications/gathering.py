@@ -1,8 +1,8 @@
 """Look-ups that come in storms, gathered: while one call to the database runs, whatever is asked for waits, and goes
 together with the next.
 
-One that comes alone goes at once, so nobody waits for company. `access` asks here for what a handshake needs: when a
-shop's browsers all come back, a hundred of them cost the statements, the turns of the event loop and the thread's
+One that comes alone goes at once, so nobody waits for company. `access` asks here for what a handshake needs: when all
+browsers come back at once, a hundred of them cost the statements, the turns of the event loop and the thread's
 wakings that one would have cost. What a look-up means is its function's business; this knows keys and answers.
 """
 

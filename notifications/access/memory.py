@@ -1,6 +1,6 @@
 """Who calls, and what they may: asked of the database once a second for each token, and remembered meanwhile.
 
-A shop's back end sends a hundred requests a second with one token. To look up the token, its user and the user's
+A back end sends a hundred requests a second with one token. To look up the token, its user and the user's
 permissions takes three statements, which cost more than the rest of such a request. The answer is the same each time,
 until somebody takes a right away. Hence one rule:
 

@@ -81,7 +81,7 @@ class Membership:
     async def join(self, feed: Feed) -> None:
         """Join the feed's group, unless that was done lately or the layer is resting.
 
-        Many that come at once are joined at once: a shop's browsers that come back together cost one command.
+        Many that come at once are joined at once: browsers that come back together cost one command.
         """
         while self._leaving is feed:  # the layer may carry out what is asked of it in any order
             await self._left.wait()

@@ -203,7 +203,7 @@ def read_after(after: Mapping[UserKey, int], *, limit: int = PAGE) -> dict[UserK
     for start in range(0, len(keys), STREAMS_PER_QUERY):
         some = keys[start : start + STREAMS_PER_QUERY]
         # By hand: of all those ranges the ORM makes a tree of conditions, which takes it longer than PostgreSQL to read
-        # what they bring, and a shop that comes back asks for thousands.
+        # what they bring, and when all browsers come back there are thousands.
         with connection.cursor() as cursor:
             cursor.execute(
                 f"WITH wanted (stream, after) AS (VALUES {', '.join(['(%s, %s)'] * len(some))}) "  # nosec B608

@@ -18,7 +18,9 @@ TRADE = re.compile(
     r"(?:(?<![A-Za-z])|(?=[A-Z]))(?i:orders?|shops?|parcels?|customers?|buyers?|carriers?|shipments?|invoices?)(?![a-z])"
 )
 #: English and Django's own.
-INNOCENT = re.compile(r"order_by\b|\bin (?:\w+ )?order\b|\b(?:commit|their) order\b|\border of\b", re.IGNORECASE)
+INNOCENT = re.compile(
+    r"\border_by\b|\bORDER BY\b|\bin (?:\w+ )?order\b|\b(?:commit|their) order\b|\border of\b", re.IGNORECASE
+)
 SUFFIXES = {".py", ".js", ".mjs", ".ts", ".json", ".md", ".html", ".css", ".txt", ".toml", ".yaml"}
 
 
@@ -51,7 +53,17 @@ def test_this_check_finds(text: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["rows.order_by('seq')", "in commit order", "Orderwire", "in order, once", "reorders", "ordering", "border"]
+    "text",
+    [
+        "rows.order_by('seq')",
+        "SELECT 1 ORDER BY 1",
+        "in commit order",
+        "Orderwire",
+        "in order, once",
+        "reorders",
+        "ordering",
+        "border",
+    ],
 )
 def test_this_check_lets_pass(text: str):
     assert not list(told_of_trade(text))
