@@ -141,7 +141,8 @@ def describe_bodies(result: Described, **_: Any) -> Described:
         if name.endswith("Request"):
             schema["additionalProperties"] = False
             for described in schema.get("properties", {}).values():
-                if described.get("type") == "string" and not described.keys() & {"enum", "format", "pattern"}:
+                texts = described.get("type") in ("string", ["string", "null"])
+                if texts and not described.keys() & {"enum", "format", "pattern"}:
                     described["pattern"] = NO_CONTROL_CHARACTERS
     for operations in result["paths"].values():
         for method, operation in operations.items():

@@ -63,7 +63,8 @@ def assert_reached(number: str, as_staff: Api, as_alice: Api, in_browser: Client
     assert as_alice.get(address).json == created.json
     changed = as_staff.patch(address, {"status": "shipped"}, If_Match=created.headers["ETag"])
     assert (changed.json["number"], changed.json["version"]) == (number, 2)
-    assert [entry["to_status"] for entry in as_alice.get(f"{address}/history").json] == ["pending", "shipped"]
+    history = as_alice.get(f"{address}/history").json["results"]
+    assert [entry["to_status"] for entry in history] == ["shipped", "pending"]
     line = {"number": number, "status": "delivered"}
     assert as_staff.post("orders/batch", {"changes": [line]}).json["results"][0]["number"] == number
     # `/` by itself is as good as `%2F`, and so is a character that need not be encoded.
