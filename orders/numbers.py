@@ -25,7 +25,7 @@ _NO_OWN = "".join(f"(?<!/{part})" for part in sorted(OWN_LAST_PARTS))
 #: A number in a route, a regular expression. Whether a client writes `/` or `%2F`, the route finds `/`. A number of one
 #: part may be anything, since orders called `history` may be there from before this rule. It has no `(?:`, in which
 #: Django's `simplify_regex`, and so the OpenAPI document, would lose its way.
-IN_ROUTE = rf"{_CHARACTER}+|{_CHARACTER}+/[^\x00-\x1f\x7f-\x9f]*{_CHARACTER}{_NO_OWN}"
+IN_ROUTE = rf"{_CHARACTER}+|(?!.*//){_CHARACTER}+/[^\x00-\x1f\x7f-\x9f]*{_CHARACTER}{_NO_OWN}"
 
 
 def spelled(number: str) -> str:

@@ -120,7 +120,8 @@ def nothing_collected(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api", "/api/", "/api/v1", "/api/v1/", "/api/v2/orders", "/api/v1/nothing", "/api/v1/orders/SO-1/nothing"]
+    "path",
+    ["/api", "/api/", "/api/v1", "/api/v1/", "/api/v2/orders", "/api/v1/nothing", "/api/v1/orders/SO-1//nothing"],
 )
 def test_an_unknown_address_is_a_problem_before_static_files_are_collected(
     as_staff: Api, order: Order, nothing_collected: None, path: str
