@@ -36,6 +36,7 @@ ROUTES: Table = {
     "order-batch": {"POST": (BATCH, (401, 403, 403, 200))},
     "order-detail": {
         "GET": (None, (401, 200, 404, 200)),
+        "PUT": (CHANGE, (401, 403, 404, 200)),
         "PATCH": (CHANGE, (401, 403, 404, 200)),
         "DELETE": (None, (401, 403, 404, 204)),
     },
