@@ -18,7 +18,7 @@ from notifications.personal.tables import TEXTS, Table, User, declare, deleting
 
 
 def _sessions(user: User) -> QuerySet[Any]:
-    """Whose a session is, stands in its signed data alone: each is opened, some ten thousand a second."""
+    """Whose a session is, stands in its signed data alone: each is opened, some tens of thousands a second."""
     from django.contrib.sessions.models import Session
 
     theirs = [

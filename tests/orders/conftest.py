@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from orders import services
 from orders.models import Order, StatusChange
+from orders.positions import count_write
 
 
 @pytest.fixture
@@ -20,6 +22,12 @@ def order(alice: User) -> Order:
 def make_order(number: str = "SO-1", customer: str = "alice", **fields: Any) -> Order:
     placed_at = timezone.now() - timedelta(hours=1)
     return services.create_order(number=number, customer=customer, **{"placed_at": placed_at, **fields})
+
+
+def make_many(orders: list[Order]) -> None:
+    """As they are, in one statement and without a history."""
+    count_write()
+    QuerySet(Order).bulk_create(orders)
 
 
 def newest_change(order: Order) -> StatusChange:

@@ -15,7 +15,7 @@ from orders.lifecycle import Status
 from orders.models import Order
 from tests.asyncapi import check
 from tests.database import OpenTransaction, elsewhere, on_postgres, together
-from tests.orders.conftest import make_order
+from tests.orders.conftest import make_many, make_order
 
 pytestmark = pytest.mark.django_db
 
@@ -96,7 +96,7 @@ def test_an_order_that_was_loaded_before_it_was_told_can_be_saved(late: Order):
 
 def test_more_than_a_batch_is_told_in_one_run(alice: User):
     rows = [Order(number=f"SO-{n}", customer=alice, estimated_delivery=yesterday()) for n in range(delays.BATCH + 1)]
-    super(type(Order.objects.all()), Order.objects.all()).bulk_create(rows)
+    make_many(rows)
     assert delays.announce_delays() == delays.BATCH + 1
     assert stream.position(alice.pk).head == delays.BATCH + 1
 

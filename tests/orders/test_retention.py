@@ -12,7 +12,7 @@ from orders import conversation, retention, tasks
 from orders.lifecycle import CLOSED, Status
 from orders.models import Order, StatusChange
 from tests.database import OpenTransaction, elsewhere, on_postgres
-from tests.orders.conftest import make_order
+from tests.orders.conftest import make_many, make_order
 
 pytestmark = pytest.mark.django_db
 
@@ -66,7 +66,7 @@ def test_more_than_a_batch_goes_in_one_run_and_what_is_out_of_time_in_the_next(a
         Order(number=f"SO-{n}", customer=alice, status="delivered", placed_at=old, status_since=old)
         for n in range(retention.BATCH + 1)
     ]
-    super(type(Order.objects.all()), Order.objects.all()).bulk_create(rows)
+    make_many(rows)
     assert retention.delete_old_orders(seconds=0) == 0
     assert retention.delete_old_orders() == retention.BATCH + 1
     assert numbers() == []
