@@ -18,6 +18,8 @@ Described = dict[str, Any]
 EVERYWHERE = (400, 401, 403, 406, 414, 429, 500, 503)
 #: With a body: too slow, too large, not JSON or compressed.
 WITH_BODY = (408, 413, 415)
+#: Whose caller may mean themselves, and then has nothing to say.
+MAY_HAVE_NO_BODY = frozenset({"issue_ticket"})
 #: `parsers.FORBIDDEN`, for a schema: surrogates cannot be written in one, and no UTF-8 text has them.
 NO_CONTROL_CHARACTERS = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
 
@@ -136,18 +138,20 @@ def describe_answers(result: Described, **_: Any) -> Described:
 
 
 def describe_bodies(result: Described, **_: Any) -> Described:
-    """Say of every body what `StrictSerializer` and `StrictJSONParser` refuse."""
-    for name, schema in result["components"]["schemas"].items():
+    """Say of every body what `StrictSerializer` and `StrictJSONParser` refuse, and which operation needs one."""
+    schemas = result["components"]["schemas"]
+    for name, schema in schemas.items():
         if name.endswith("Request"):
             schema["additionalProperties"] = False
             for described in schema.get("properties", {}).values():
-                texts = described.get("type") in ("string", ["string", "null"])
-                if texts and not described.keys() & {"enum", "format", "pattern"}:
+                if "string" in described.get("type", ()) and not described.keys() & {"enum", "format", "pattern"}:
                     described["pattern"] = NO_CONTROL_CHARACTERS
+    # Either the one or the other, and not both.
+    schemas["BatchRequest"]["oneOf"] = [{"required": ["changes"]}, {"required": ["orders"]}]
     for operations in result["paths"].values():
-        for method, operation in operations.items():
-            # A change of nothing is a mistake, although none of its fields is required.
-            if method == "patch" and "requestBody" in operation:
+        for operation in operations.values():
+            # To send none is a mistake, also where no single field is required.
+            if "requestBody" in operation and operation["operationId"] not in MAY_HAVE_NO_BODY:
                 operation["requestBody"]["required"] = True
     return result
 
