@@ -27,7 +27,8 @@ def make_order(number: str = "SO-1", customer: str = "alice", **fields: Any) -> 
 def make_many(orders: list[Order]) -> None:
     """As they are, in one statement and without a history."""
     count_write()
-    QuerySet(Order).bulk_create(orders)
+    rows: QuerySet[Order] = QuerySet(Order)
+    rows.bulk_create(orders)
 
 
 def newest_change(order: Order) -> StatusChange:
