@@ -87,7 +87,7 @@ IF_MATCH = OpenApiParameter(
     "one, which begins with `W/`, is never the order's.",
 )
 IF_NONE_MATCH = _header("If-None-Match", "The ETag that the caller has.")
-ONLY_NEW = _header("If-None-Match", "With `*` the order must not be there yet.")
+ONLY_NEW = _header("If-None-Match", "The order must not be there yet.", enum=["*"])
 LOCATION = _header("Location", "The new order.", response=[201])
 NUMBER = OpenApiParameter(
     "number",
