@@ -1,7 +1,7 @@
 """Deleting very many rows without holding anybody up: batch by batch, each in a transaction of its own.
 
-Called by what deletes rows that are over, here and in the rooms above. Unless told to, it sends no signal and follows
-no foreign key: that is for tables that nothing refers to, and for rows whose end nobody has to be told of.
+Called by what deletes rows that are over, here and in the rooms above. It sends no signal: nobody has to be told of the
+end of such a row. Rows that refer to one, and go with it (`CASCADE`), are deleted too; but nothing may refer to those.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import CASCADE, Model, QuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +37,11 @@ class Deadline:
         logger.info("%s: %d rows deleted, and there are more; the next run goes on.", what, deleted)
 
 
-def delete(rows: QuerySet[Any], *, along: str, deadline: Deadline, cascade: bool = False) -> int:
+def delete(rows: QuerySet[Any], *, along: str, deadline: Deadline) -> int:
     """Delete the rows, until none is left or the deadline has passed; gives their number.
 
     They are visited by rising `along`, a column with an index that is never null, and none is visited twice. Two runs
-    at once share them out: each passes over what the other one has locked. With `cascade` Django deletes them,
-    with what refers to them and with its signals, which takes several times as long.
+    at once share them out: each passes over what the other one has locked.
     """
     model, using = rows.model, rows.db
     deleted = 0
@@ -51,11 +50,7 @@ def delete(rows: QuerySet[Any], *, along: str, deadline: Deadline, cascade: bool
         with transaction.atomic(using=using):
             found = list(ahead.select_for_update(skip_locked=True).values_list("pk", along)[:BATCH])
             if found:
-                some = model._base_manager.using(using).filter(pk__in=[key for key, _ in found])
-                if cascade:
-                    some.delete()
-                else:
-                    some._raw_delete(using)
+                _delete(model, [key for key, _ in found], using)
                 deleted += len(found)
         if len(found) < BATCH:
             return deleted
@@ -63,3 +58,11 @@ def delete(rows: QuerySet[Any], *, along: str, deadline: Deadline, cascade: bool
         ahead = rows.filter(**{f"{along}__gte": found[-1][1]})
     deadline.tell(model._meta.label, deleted)
     return deleted
+
+
+def _delete(model: type[Model], keys: list[Any], using: str) -> None:
+    for relation in model._meta.related_objects:
+        if relation.on_delete is CASCADE:
+            referring: Any = relation.related_model
+            referring._base_manager.using(using).filter(**{f"{relation.field.name}__in": keys})._raw_delete(using)
+    model._base_manager.using(using).filter(pk__in=keys)._raw_delete(using)

@@ -24,12 +24,11 @@ def clean_up(deadline: Deadline | None = None) -> int:
     if apps.is_installed("knox"):
         from knox.models import AuthToken
 
-        # Knox has no index on the expiry. A project may keep more of a token in tables of its own.
-        expired = AuthToken.objects.filter(expiry__lt=now)
-        deleted += batches.delete(expired, along="digest", deadline=deadline, cascade=True)
+        # Knox has no index on the expiry. There are as many tokens as systems and people that call.
+        deleted += batches.delete(AuthToken.objects.filter(expiry__lt=now), along="digest", deadline=deadline)
     if apps.is_installed("django.contrib.sessions"):
         from django.contrib.sessions.models import Session
 
-        over = Session.objects.filter(expire_date__lt=now)
-        deleted += batches.delete(over, along="expire_date", deadline=deadline)
+        expired = Session.objects.filter(expire_date__lt=now)
+        deleted += batches.delete(expired, along="expire_date", deadline=deadline)
     return deleted
