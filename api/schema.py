@@ -49,12 +49,6 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "description": "From `manage.py create_token` or the admin."}
 
 
-class FreshScheme(BearerScheme):  # type: ignore[no-untyped-call]
-    """The same tokens, asked for each time."""
-
-    target_class = "api.authentication.FreshAuthentication"
-
-
 class StreamScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How `StreamAuthentication` is called in the document."""
 

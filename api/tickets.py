@@ -54,6 +54,8 @@ class TicketsView(APIView):
         "caller it takes the permission to issue tickets.",
         request=TicketSerializer,
         responses={201: TicketSerializer},
+        # The same tokens as everywhere, asked for afresh.
+        auth=[{"token": []}, {"cookieAuth": []}],  # type: ignore[list-item]  # requirements, and not names
     )
     def post(self, request: Request) -> Response:
         body = TicketSerializer(data=request.data)

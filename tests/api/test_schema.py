@@ -18,6 +18,7 @@ from knox.models import AuthToken
 from rest_framework import serializers
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from api import documents
 from orders.models import Order
 from orders.selectors import snapshot
 from tests.api.client import Api
@@ -167,6 +168,11 @@ def test_every_operation_tells_what_it_does_and_what_may_go_wrong(document: dict
         assert document["components"]["responses"][f"Problem{status}"]["headers"].keys() == headers
     limited = document["components"]["responses"]["Problem429"]["headers"].keys()
     assert limited == {"Retry-After", "RateLimit", "RateLimit-Policy"}
+
+
+def test_making_the_document_warns_of_nothing(capsys: pytest.CaptureFixture[str]):
+    documents.openapi.__wrapped__()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_body_that_is_needed_says_so(document: dict[str, Any]):
