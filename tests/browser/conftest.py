@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -42,7 +43,7 @@ class BackOffice:
 
     async def create(self, customer: str, **fields: Any) -> str:
         """The number of a new order of that customer."""
-        number = f"T-{os.getpid()}-{next(_numbers)}"
+        number = fields.pop("number", f"T-{os.getpid()}-{next(_numbers)}")
         items = [{"sku": "CUP-07", "name": "Espresso cup", "quantity": 4}]
         body = {"number": number, "customer": customer, "items": items, "currency": "EUR", "total": "38.40", **fields}
         answer = await self._http.post("/api/v1/orders", json=body)
@@ -51,18 +52,18 @@ class BackOffice:
 
     async def change(self, number: str, **fields: Any) -> dict[str, Any]:
         """The order after a PATCH of those fields."""
-        answer = await self._http.patch(f"/api/v1/orders/{number}", json=fields)
+        answer = await self._http.patch(f"/api/v1/orders/{quote(number, safe='')}", json=fields)
         assert answer.status_code == 200, answer.text
         order: dict[str, Any] = answer.json()
         return order
 
     async def say(self, number: str, text: str) -> None:
         """Write about an order."""
-        answer = await self._http.post(f"/api/v1/orders/{number}/messages", json={"text": text})
+        answer = await self._http.post(f"/api/v1/orders/{quote(number, safe='')}/messages", json={"text": text})
         assert answer.status_code == 201, answer.text
 
     async def delete(self, number: str) -> None:
-        answer = await self._http.delete(f"/api/v1/orders/{number}")
+        answer = await self._http.delete(f"/api/v1/orders/{quote(number, safe='')}")
         assert answer.status_code == 204, answer.text
 
     async def close(self) -> None:

@@ -93,6 +93,21 @@ async def test_a_change_is_announced_to_a_screen_reader(visit: Visit, office: Ba
     await expect(toasts.get_by_role("link")).to_have_attribute("href", f"/orders/{number}")
 
 
+async def test_an_order_with_a_number_of_the_shops_own_is_followed_and_opened(visit: Visit, office: BackOffice):
+    number = await office.create("alice", number="#INV/2024 Ö?17", currency="KWD", total="12.345")
+    alice = await visit("alice")
+    page = await alice.log_in()
+    await in_state(page, "live")
+    await office.change(number, status="out_for_delivery")
+    await expect(card(page, number).get_by_role("heading")).to_contain_text("Out for delivery")
+    await page.get_by_role("log", name="Updates as they arrive").get_by_role("link").click()
+    await expect(page.get_by_text(f"Order {number}", exact=True)).to_be_visible()
+    await expect(page.locator("[data-total]")).to_contain_text("12.345")
+    await in_state(page, "live")
+    await office.change(number, status="delivered")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Delivered")
+
+
 async def test_another_customers_page_never_moves(visit: Visit, office: BackOffice):
     hers, his = await office.create("alice"), await office.create("bob")
     alice, bob = await visit("alice"), await visit("bob")

@@ -337,6 +337,15 @@ test("an order never moves backwards", async () => {
   assert.deepEqual(tab.stale, [1, 2, 5, 6]); // but not to be drawn
 });
 
+test("an order's number is any text", async () => {
+  const numbers = ["#1001", "INV/2024/001", "Ö-17", "A:1", "a?b=c&d", "__proto__", "constructor", '"<b>"', "注文 📦"];
+  const tab = await world.open({ orders: numbers.map((number) => ({ number, version: 5 })) });
+  for (const number of numbers) for (const version of [4, 6]) server.append("alice", { number, version });
+  await world.settle();
+  const told = tab.heard.filter(({ type }) => type === "notification").map(({ order, stale }) => [order.number, order.version, stale]);
+  assert.deepEqual(told, numbers.flatMap((number) => [[number, 4, true], [number, 6, false]]));
+});
+
 test("of an order that is removed the version is forgotten, but for a removal that is older than what the page shows", async () => {
   const tab = await world.open({ orders: [{ number: "SO-1", version: 5 }, { number: "SO-2", version: 5 }] });
   const told = (kind, number, version) =>

@@ -93,7 +93,8 @@ function isToday(at) {
   return at.toDateString() === new Date().toDateString();
 }
 
-function amount(total, currency) {
+/** `€ 41.80`: an amount with the decimals that the server has written. */
+export function amount(total, currency) {
   // The server writes as many decimals as the currency has, and more where the amount has more.
   const digits = total.split(".")[1]?.length ?? 0;
   const decimals = { minimumFractionDigits: digits, maximumFractionDigits: digits };
