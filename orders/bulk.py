@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from orders.history import StatusChange, news_known, record
 from orders.listed import listed
+from orders.many import insert_orders, update_orders
 from orders.models import Order
 from orders.services import Outcome
 from orders.signals import News, What
@@ -148,8 +149,8 @@ class Batch:
     def write(self) -> None:
         """Write the orders that are new or changed, and the history, and announce it all."""
         # By number: two transactions that create the same orders do so in the same order.
-        Order.save_new(sorted(self.new, key=lambda order: order.number))
-        Order.save_advanced([self.orders[number] for number in self.changed])
+        insert_orders(sorted(self.new, key=lambda order: order.number))
+        update_orders([self.orders[number] for number in self.changed])
         record(self.entries, self.news, corrected=self.corrected.values())
         # Of what moved nothing the order keeps only when it happened.
         written = {order.pk for order in self.new} | {self.orders[number].pk for number in self.changed}

@@ -1,7 +1,7 @@
 """Many new rows as one parameter: `insert_rows` is `bulk_create` at a third of its cost.
 
 Django prepares each value by itself, and the driver then quotes each. Here PostgreSQL gets one JSON text and takes it
-apart. What `saving`, `history` and `newcomers` hand in are values as the database gives them back: strings, whole and
+apart. `many`, `history`, `customers` and `newcomers` hand in values as the database gives them back: strings, whole and
 decimal numbers, dates, times with a zone, JSON. Expressions are not taken, nor models with a parent's table.
 """
 

@@ -23,7 +23,7 @@ This module refuses to judge: whether a step is legal is the business of `servic
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -33,8 +33,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from orders.history import Change, record, tell
-from orders.inserting import insert_rows
-from orders.positions import count_write, number
+from orders.positions import count_write
 from orders.signals import News, What
 
 #: The columns that together name one state of a row.
@@ -320,7 +319,7 @@ class RecordedModel(models.Model):
         attnames = {field.name: field.attname for field in self._meta.concrete_fields}
         return [attnames.get(name, name) for name in names]
 
-    # For `bulk`, which holds the locks of the rows and writes many in one statement.
+    # For `many`, which writes rows whose locks the caller holds.
 
     def advance_from(self, before: Self) -> list[str]:
         """Count the version up in memory, as `save` would. Gives the names of the fields that differ from before."""
@@ -330,52 +329,6 @@ class RecordedModel(models.Model):
             self.version += 1
             self.updated_at = timezone.now()  # the write sets it again, on the last of several states of one order
         return differing
-
-    @classmethod
-    def save_new(cls, instances: Sequence[Self]) -> None:
-        """Write instances that no row has yet, in one statement. The caller writes the history."""
-        if not instances:
-            return
-        tx = number()
-        for instance in instances:
-            instance._normalise()
-            instance.tx = tx
-            instance._known = (instance._no_row(),)
-        insert_rows(instances)
-        for instance in instances:
-            instance.tx = int(tx)
-            instance._known = (*instance._known, instance._row())
-
-    @classmethod
-    def _write_many(cls, instances: Sequence[Self], **options: Any) -> None:
-        if not instances:
-            return
-        rows: QuerySet[Self] = QuerySet(cls)
-        tx = number()
-        for instance in instances:
-            instance.tx = tx
-        rows.bulk_create(instances, **options)
-        for instance in instances:
-            instance.tx = int(tx)
-
-    @classmethod
-    def save_advanced(cls, instances: Sequence[Self]) -> None:
-        """Write instances that were loaded, locked and advanced in the transaction that is open.
-
-        An INSERT whose every row meets the one that is there: the way to many UPDATEs with different values that both
-        databases know, and whose cost grows with the rows and not with their square. It is Django's own `bulk_create`,
-        past the refusal of ours. The caller writes the history.
-        """
-        cls._write_many(
-            instances,
-            update_conflicts=True,
-            unique_fields=["id"],
-            update_fields=[
-                name for name in (*cls.VERSIONED, *STAMP, "news_at", "tx") if name not in ("number", "customer_id")
-            ],
-        )
-        for instance in instances:
-            instance._known = (*instance._known, instance._row())
 
 
 def record_save(*, instance: RecordedModel, raw: bool = False, **_: Any) -> None:
