@@ -43,7 +43,7 @@ class BackOffice:
 
     async def create(self, customer: str, **fields: Any) -> str:
         """The number of a new order of that customer."""
-        number = fields.pop("number", f"T-{os.getpid()}-{next(_numbers)}")
+        number: str = fields.pop("number", f"T-{os.getpid()}-{next(_numbers)}")
         items = [{"sku": "CUP-07", "name": "Espresso cup", "quantity": 4}]
         body = {"number": number, "customer": customer, "items": items, "currency": "EUR", "total": "38.40", **fields}
         answer = await self._http.post("/api/v1/orders", json=body)
