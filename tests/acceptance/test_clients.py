@@ -116,7 +116,7 @@ def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (*parts, b""))
 
 
-#: The heads that these libraries send before such a body, recorded from them.
+#: The heads that these libraries send before such a body.
 HEADS = {
     ".NET's JsonContent": [
         "Accept: application/json",
