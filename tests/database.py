@@ -23,6 +23,8 @@ on_sqlite = pytest.mark.skipif(not EMBEDDED, reason="what only SQLite does")
 
 #: Statements of one notification: number the stream, store it; SQLite counts its writing transactions besides.
 NOTIFYING = 3 if EMBEDDED else 2
+#: Statements that write an order: SQLite has no number of a transaction here either, and one counts.
+WRITING = 2 if EMBEDDED else 1
 
 
 class Elsewhere:
