@@ -38,6 +38,8 @@ from config.environment import (
     time_zone,
     words,
 )
+from config.mail import *  # noqa: F403 -- Django's names for mail; `__all__` says which
+from config.mail import EMAIL_AFTER_MINUTES
 from notifications.hints.redis_urls import database_number, sentinel
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -203,7 +205,11 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 DELAY_NOTICES: bool = read(flag, "DELAY_NOTICES", True)
 #: Days after which a closed order is deleted; without it none ever is.
 ORDER_RETENTION_DAYS: int | None = read(partial(positive, at_most=36_500), "ORDER_RETENTION_DAYS", None)
-CELERY_BEAT_SCHEDULE = schedule.beat(delay_notices=DELAY_NOTICES, order_retention=ORDER_RETENTION_DAYS is not None)
+CELERY_BEAT_SCHEDULE = schedule.beat(
+    delay_notices=DELAY_NOTICES,
+    order_retention=ORDER_RETENTION_DAYS is not None,
+    channels=bool(EMAIL_AFTER_MINUTES),
+)
 
 # -- The stream and its sockets ------------------------------------------------------------------------------------
 

@@ -43,6 +43,10 @@ class Engine:
     MAX_SOCKETS = Setting(20_000)
     #: Seconds for which a connection that a ticket opened lasts without another ticket.
     TICKET_CONNECTION_SECONDS = Setting(3600)
+    #: Minutes for which a notification waits to be seen before it is sent by e-mail; 0: none ever is.
+    EMAIL_AFTER_MINUTES = Setting(0)
+    #: Where users find the project's pages, `https://site.example`: what links in e-mails begin with.
+    SITE_URL = Setting("")
     #: Seconds for a call of the event loop's to the database, after which its connection is cut.
     DATABASE_SECONDS = Setting(15.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from notifications.access import expiry
+from notifications.channels import run
 from notifications.log import retention
 
 
@@ -18,3 +19,9 @@ def trim() -> int:
 def clean_up() -> int:
     """Delete what has expired: tickets, tokens, sessions, old revocations; gives their number."""
     return expiry.clean_up()
+
+
+@shared_task(name="notifications.deliver")
+def deliver() -> int:
+    """Deliver through every channel what its users have not seen for long enough; gives the number of deliveries."""
+    return run.deliver()

@@ -84,6 +84,15 @@ REFUSED: list[tuple[str, str | None]] = [
     ("TIME_ZONE", "../etc/passwd"),
     ("DELAY_NOTICES", "sometimes"),
     ("ORDER_RETENTION_DAYS", "0"),
+    ("EMAIL_AFTER_MINUTES", "-1"),
+    ("EMAIL_AFTER_MINUTES", "10081"),
+    ("EMAIL_URL", "mail.example"),
+    ("EMAIL_URL", "smtps://mail.example:port"),
+    ("EMAIL_URL", "smtps://"),
+    ("EMAIL_TIMEOUT", "0"),
+    ("DEFAULT_FROM_EMAIL", "The Shop"),
+    ("SITE_URL", "https://shop.example/"),
+    ("SITE_URL", "https://one.example,https://two.example"),
     ("DRAIN_SECONDS", "nan"),
     ("DRAIN_SECONDS", "86400"),
     ("MAX_SOCKETS", "1e3"),
@@ -135,12 +144,36 @@ def test_gunicorn_says_a_wrong_value_in_one_line_too(name: str, value: str):
         "amqq://u:hunter2@r/",
     ],
 )
-@pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL", "DATABASE_URL"])
+@pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL", "DATABASE_URL", "EMAIL_URL"])
 def test_a_password_in_a_wrong_url_is_not_repeated(name: str, value: str):
-    scheme = "postgres" if name == "DATABASE_URL" else "redis"
+    scheme = {"DATABASE_URL": "postgres", "EMAIL_URL": "smtp"}.get(name, "redis")
     done = start([sys.executable, "-c", "import config.settings"], **{name: value.format(scheme)})
     assert done.returncode == 1
     assert "hunter2" not in done.stderr
+
+
+MAILING = {
+    "EMAIL_AFTER_MINUTES": "15",
+    "EMAIL_URL": "smtp+tls://shop:p%40ss@mail.example",
+    "DEFAULT_FROM_EMAIL": "The Shop <orders@shop.example>",
+    "SITE_URL": "https://orders.shop.example",
+}
+
+
+def test_e_mail_is_off_unless_it_is_set_and_then_goes_where_the_url_says():
+    names = ("EMAIL_HOST", "EMAIL_PORT", "EMAIL_HOST_USER", "EMAIL_HOST_PASSWORD", "EMAIL_USE_TLS", "EMAIL_USE_SSL")
+    assert "channels" not in settings_with("CELERY_BEAT_SCHEDULE")["CELERY_BEAT_SCHEDULE"]
+    found = settings_with("CELERY_BEAT_SCHEDULE", *names, **MAILING)
+    assert found["CELERY_BEAT_SCHEDULE"]["channels"] == {"task": "notifications.deliver", "schedule": 60.0}
+    assert [found[name] for name in names] == ["mail.example", 587, "shop", "p@ss", True, False]
+
+
+@pytest.mark.parametrize("name", ["EMAIL_URL", "DEFAULT_FROM_EMAIL", "SITE_URL"])
+def test_e_mail_that_could_not_be_sent_stops_the_start(name: str):
+    done = start([sys.executable, "-c", "import config.settings"], **{**MAILING, name: None})
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"orderwire: {name} is not set")
 
 
 @pytest.mark.parametrize("line", ["web", "worker", "beat", "release"])
@@ -249,7 +282,8 @@ def test_tasks_are_read_as_json_alone():
 
 def read_by_the_code() -> set[str]:
     """Each variable that the settings and the servers' configuration read."""
-    settings = re.findall(r'\bread\((?:[\w.]+|\w+\(.*?\)), "([A-Z_]+)"', (ROOT / "config/settings.py").read_text())
+    text = "".join((ROOT / f"config/{name}.py").read_text() for name in ("settings", "mail"))
+    settings = re.findall(r'\bread\((?:[\w.]+|\w+\(.*?\)), "([A-Z_]+)"', text)
     gunicorn = re.findall(
         r'(?:environ\.get\(|read\(\w+, )["\']([A-Z_]+)["\']', (ROOT / "deploy/gunicorn.conf.py").read_text()
     )

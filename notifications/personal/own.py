@@ -70,6 +70,17 @@ declare(
         forget=_forget_notifications,
     ),
 )
+declare(
+    Table(model="notifications.ChannelMark", impersonal=("channel",)),
+    Table(
+        model="notifications.ChannelCursor",
+        title="channels",
+        rows="stream_id",
+        personal=("refused",),
+        impersonal=("channel", "attempting", "delivered"),
+        forget=deleting("notifications.ChannelCursor", "stream_id"),
+    ),
+)
 if apps.is_installed("knox"):
     declare(
         Table(
