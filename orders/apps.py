@@ -8,4 +8,4 @@ class OrdersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from orders import notify, renaming  # noqa: F401  (they register their receivers)
+        from orders import mail, notify, renaming  # noqa: F401  (they register: receivers, a channel)

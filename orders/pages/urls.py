@@ -3,6 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path, re_path
 
+from notifications.channels.unsubscribe import unsubscribe
 from orders.numbers import IN_ROUTE
 from orders.pages import views
 
@@ -18,4 +19,5 @@ urlpatterns = [
         name="login",
     ),
     path("logout", LogoutView.as_view(), name="logout"),
+    path("unsubscribe/<str:token>", unsubscribe, {"template": "pages/unsubscribe.html"}, name="unsubscribe"),
 ]

@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from knox.models import AuthToken
 
 from config.asgi import sockets
+from notifications.channels import unsubscribe
 from notifications.sockets.routing import http_urlpatterns
 from orders import conversation, services
 from orders.models import Order
@@ -64,6 +65,8 @@ PAGES: Table = {
     "updates-read": {"POST": ({}, (302, 302, 302, 302))},
     "login": {"GET": (None, (200, 302, 302, 302))},
     "logout": {"POST": ({}, (302, 302, 302, 302))},
+    # The token in the address says whose; who is logged in counts for nothing.
+    "unsubscribe": {"GET": (None, (200, 200, 200, 200)), "POST": (None, (200, 200, 200, 200))},
 }
 #: OPTIONS tells which of these there are, and nothing else: test_clients.py.
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE")
@@ -101,6 +104,7 @@ class World:
 
     def path(self, name: str) -> str:
         known = {"number": "SO-A", "token_key": self.token.token_key}
+        known["token"] = unsubscribe.url("email", self.users[1].pk).rpartition("/")[2]
         [pattern] = [pattern for found, pattern in patterns() if found == name]
         return reverse(name, kwargs={group: known[group] for group in pattern.pattern.regex.groupindex})
 
