@@ -107,6 +107,7 @@ class OrderPages(CursorPagination):
     page_size = 50
     page_size_query_param = "limit"
     max_page_size = 200
+    cursor_class: Any = Cursor
     cursor_query_description = "From `next` or `previous` of a page, or its `position`; opaque."
     page_size_query_description = "Orders on a page, 50 unless told, 200 at most, and fewer if they are very long."
 
@@ -146,12 +147,13 @@ class OrderPages(CursorPagination):
             raise serializers.ValidationError({self.page_size_query_param: error.detail}) from None
         return limit
 
-    def read_cursor(self, request: Request) -> Cursor | None:
+    def read_cursor(self, request: Request) -> Any:
+        """What the query gives as a cursor, as `cursor_class` reads it; None if it gives none."""
         given = request.query_params.get(self.cursor_query_param)
         if given is None:
             return None
         try:
-            return Cursor.read(given)
+            return self.cursor_class.read(given)
         except ValueError:
             raise serializers.ValidationError({"cursor": ["This is not a cursor of ours."]}, code="invalid") from None
 

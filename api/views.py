@@ -19,7 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 from api import batch, etags, idempotency, messages, problems
 from api.changes import ChangePages
 from api.filters import OrderQuery, narrowed
-from api.messages import HistoryPages
+from api.key_pages import HistoryPages, MessagePages
 from api.paging import OrderPages
 from api.parsers import BatchParser, needed
 from api.permissions import OrderPermission
@@ -252,7 +252,7 @@ class OrderViewSet(mixins.ListModelMixin, GenericViewSet):
         parameters=[NUMBER],
         responses={201: messages.MessageSerializer, 200: messages.MessageSerializer},
     )
-    @action(detail=True, methods=["get", "post"], pagination_class=messages.MessagePages)
+    @action(detail=True, methods=["get", "post"], pagination_class=MessagePages)
     def messages(self, request: Request, number: str) -> Response:
         order = self.get_object()
         return messages.write(request, order) if request.method == "POST" else messages.read(request, order)
