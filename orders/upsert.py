@@ -32,17 +32,7 @@ from orders.services import NumberTaken, VersionMismatch, begin
 from orders.updates import OrderError, Update, carry_out
 
 #: The columns that a line may bring, beside the status.
-FIELDS = (
-    "placed_at",
-    "carrier",
-    "tracking_number",
-    "tracking_url",
-    "estimated_delivery",
-    "currency",
-    "total",
-    "items",
-    "metadata",
-)
+FIELDS = tuple(name for name in Order.VERSIONED if name not in ("number", "customer_id", "status", "status_since"))
 #: How often a call is tried: others may create the same orders, or customers, at the same moment. Each time they are
 #: there when it looks again.
 ATTEMPTS = 5
